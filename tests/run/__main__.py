@@ -1,0 +1,84 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All tests: `python3 tests/run [stage ...]`, what `make test` calls. Standard library only, since it runs before anything is installed.
+
+Prints one line per check and, last, one line that sums up: `N passed, N failed, N skipped`. The exit code is 0 only if something
+passed and nothing failed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+import checks_code
+import checks_docs
+import checks_e2e
+import checks_package
+import checks_sanity
+import checks_unit
+from machine import ROOT
+from stages import Stage, Tally, bad, exits_zero, say
+
+#: In the order of a whole run: the quickest answers first.
+STAGES: dict[str, Callable[[Stage], None]] = {
+    "lint": checks_code.check,
+    "unit": checks_unit.check,
+    "docs": checks_docs.check,
+    "package": checks_package.check,
+    "sanity": checks_sanity.check,
+    "e2e": checks_e2e.check,
+}
+
+
+def prepare(stage: Stage, wanted: list[str]) -> None:
+    """Install what the wanted stages need; only the end-to-end tests need the engine."""
+    stage.check(
+        "demo/prepare",
+        [str(ROOT / "demo" / "prepare"), "all" if "e2e" in wanted else "lint"],
+        exits_zero("tools are there"),
+        limit=1800,
+    )
+
+
+def run_stage(name: str, check: Callable[[Stage], None]) -> Tally:
+    """One stage from its heading to its counts. A stage that executed nothing has failed, and so has one that broke."""
+    say(f"== {name}")
+    begun = time.monotonic()
+    stage = Stage(name)
+    try:
+        check(stage)
+    except Exception:  # a defect of the runner is a failure to count, not a reason to end without the summary line
+        stage.record("the runner itself", bad("raised an exception"), output=traceback.format_exc())
+    if stage.tally.passed + stage.tally.failed == 0:
+        stage.record(name, bad("executed nothing"))
+    say(f"-- {name}: {stage.tally} in {time.monotonic() - begun:.0f} s")
+    return stage.tally
+
+
+def main(arguments: list[str]) -> int:
+    unknown = [name for name in arguments if name not in STAGES]
+    if unknown:
+        say(f"no such stage: {', '.join(unknown)} (there are: {', '.join(STAGES)})")
+        return 2
+    wanted = [name for name in STAGES if not arguments or name in arguments]
+    # The preparation counts only when it fails: it tests nothing.
+    total = Tally(failed=run_stage("prepare", lambda stage: prepare(stage, wanted)).failed)
+    if not total.failed:
+        for name in wanted:
+            total += run_stage(name, STAGES[name])
+    say(str(total))
+    return 0 if total.green else 1
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        say("interrupted")
+        code = 130
+    sys.exit(code)
