@@ -1,0 +1,335 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Backups on disk: names, manifest, checksums, atomic publishing, catalogue.
+
+A backup is a folder ``<database>_<UTC time>[_<reason>]`` with the dump and ``manifest.json``. It is written under a name that
+starts with a dot and renamed when it is complete, read back and on the disk, so whatever has a final name is whole.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import shutil
+import typing as t
+from dataclasses import asdict, dataclass, replace
+from urllib.parse import quote
+
+from ansible_collections.dbops.postgres.plugins.module_utils._database import Properties
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows
+
+MANIFEST = "manifest.json"
+
+#: Version of the manifest's format. A newer one is refused, an older one must stay readable.
+FORMAT = 1
+
+#: The dump inside a backup's folder (pg_dump's directory format).
+DUMP = "dump"
+
+#: The schema snapshot inside a backup's folder.
+SCHEMA = "schema.json"
+
+_PARTIAL = re.compile(r"^\.dbops-([0-9]{8}T[0-9]{6}_[0-9a-f]{6})-")
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of a backup: path relative to its folder, size in bytes, SHA-256 in hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes."""
+
+    id: str
+    database: str
+    environment: str
+    host: str
+    reason: str
+    run_id: str
+    operator: str
+    controller: str
+    revision: str
+    created: str
+    finished: str
+    server_identifier: str
+    server_version: str
+    server_version_number: int
+    container: str
+    image: str
+    image_id: str
+    pg_dump_version: str
+    compression: str
+    database_size: int
+    schema_fingerprint: str
+    extensions: dict[str, str]
+    roles: tuple[str, ...]
+    properties: Properties
+    tables: tuple[TableRows, ...]
+    large_objects: int
+    backend: dict[str, str]
+    files: tuple[FileEntry, ...] = ()
+    format: int = FORMAT
+
+    @property
+    def size(self) -> int:
+        return sum(entry.size for entry in self.files)
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    def to_json(self) -> dict[str, t.Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, t.Any]) -> Manifest:
+        return cls(
+            **dict(
+                data,
+                roles=tuple(data["roles"]),
+                properties=Properties.from_json(data["properties"]),
+                tables=tuple(TableRows(**table) for table in data["tables"]),
+                files=tuple(FileEntry(**entry) for entry in data["files"]),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A published backup."""
+
+    path: str
+    manifest: Manifest
+
+    @property
+    def dump(self) -> str:
+        return os.path.join(self.path, DUMP)
+
+
+class Archive:
+    """The backup folder of one database."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def require_writable(self) -> None:
+        """Make sure that backups can be written, making the folder itself (never its parents) where it is missing.
+
+        :raises DbopsError: saying what to do about it.
+        """
+        user = "$(id -un)"
+        if os.path.islink(self.folder):
+            raise DbopsError("The backup folder '%s' is a symbolic link: name the folder itself in dbops_backup_dir." % self.folder)
+        try:
+            os.mkdir(self.folder, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise DbopsError(
+                "The backup folder '%s' cannot be made (%s): as root on that host, run: install -d -m 0700 -o %s '%s'" % (self.folder, error.strerror, user, self.folder)
+            ) from None
+        if not os.path.isdir(self.folder) or not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+            raise DbopsError("The backup folder '%s' is not a folder that this user may write: as root on that host, run: chown %s '%s'" % (self.folder, user, self.folder))
+
+    def free_space(self) -> int:
+        """Bytes that this user may still write."""
+        usage = os.statvfs(self.folder if os.path.isdir(self.folder) else os.path.dirname(self.folder.rstrip("/")) or "/")
+        return usage.f_bavail * usage.f_frsize
+
+    def work_folder(self, run_id: str, purpose: str) -> str:
+        """A folder of this run's own, on the same file system, whose name says whose leftover it is."""
+        path = os.path.join(self.folder, ".dbops-%s-%s" % (run_id, purpose))
+        os.mkdir(path, 0o700)
+        return path
+
+    def publish(self, work: str, manifest: Manifest) -> Backup:
+        """Checksum, write the manifest, see everything on the disk, then give the folder its final name."""
+        manifest = replace(manifest, files=tuple(_checksum_files(work)))
+        write_file(os.path.join(work, MANIFEST), json.dumps(_sealed(manifest), indent=1, sort_keys=True) + "\n")
+        for folder, _folders, _files in os.walk(work, topdown=False):
+            _sync(folder)
+        final = os.path.join(self.folder, manifest.id)
+        if os.path.lexists(final):
+            raise DbopsError("A backup named '%s' exists already in '%s': is the clock of this host right?" % (manifest.id, self.folder))
+        os.rename(work, final)
+        _sync(self.folder)
+        return Backup(final, manifest)
+
+    def new_id(self, database: str, at: datetime.datetime, reason: str) -> str:
+        name = "%s_%s%s" % (quote(database, safe=""), at.strftime("%Y%m%d_%H%M%S"), "_" + reason if reason else "")
+        number = 1
+        while os.path.lexists(os.path.join(self.folder, name if number == 1 else "%s-%d" % (name, number))):
+            number += 1
+        return name if number == 1 else "%s-%d" % (name, number)
+
+    def catalogue(self, database: str = "") -> tuple[list[Backup], list[str]]:
+        """The backups, newest first, and the names of folders that look like backups but cannot be read."""
+        backups, unreadable = [], []
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return [], []
+        except OSError as error:
+            raise DbopsError("The backup folder '%s' cannot be read: %s." % (self.folder, error.strerror)) from None
+        for name in names:
+            path = os.path.join(self.folder, name)
+            if name.startswith(".") or not os.path.isfile(os.path.join(path, MANIFEST)):
+                continue
+            try:
+                backup = read_backup(path)
+            except DbopsError:
+                unreadable.append(name)
+                continue
+            if not database or backup.manifest.database == database:
+                backups.append(backup)
+        backups.sort(key=lambda backup: (backup.manifest.created, backup.manifest.id), reverse=True)
+        return backups, unreadable
+
+    def leftovers(self, is_alive: t.Callable[[str], bool]) -> list[str]:
+        """Folders that dead runs left half-written."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return []
+        matches = [(name, _PARTIAL.match(name)) for name in sorted(names)]
+        return [os.path.join(self.folder, name) for name, match in matches if match and not is_alive(match.group(1))]
+
+
+def read_backup(path: str) -> Backup:
+    """Read and check a backup's manifest.
+
+    :raises DbopsError: where it is missing, damaged, edited, or of a newer format.
+    """
+    name = os.path.join(path, MANIFEST)
+    try:
+        with open(name, encoding="utf-8") as stream:
+            data = json.load(stream)
+    except OSError as error:
+        raise DbopsError("'%s' is not a backup: its manifest cannot be read (%s)." % (path, error.strerror)) from None
+    except ValueError:
+        raise DbopsError("The manifest '%s' is damaged: use another backup." % name) from None
+    seal = data.pop("seal", None) if isinstance(data, dict) else None
+    if seal is None or seal != _seal(data):
+        raise DbopsError("The manifest '%s' was changed after the backup was made: use another backup." % name)
+    if data.get("format", 0) > FORMAT:
+        raise DbopsError("The backup '%s' was made by a newer version of this collection (format %d, known: %d): upgrade the collection." % (path, data["format"], FORMAT))
+    try:
+        return Backup(path, Manifest.from_json(data))
+    except (KeyError, TypeError):
+        raise DbopsError("The manifest '%s' lacks something that it should have: use another backup." % name) from None
+
+
+def verify_files(backup: Backup) -> None:
+    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass.
+
+    :raises DbopsError: naming the first file that differs.
+    """
+    expected = {entry.path: entry for entry in backup.manifest.files}
+    present = set(_relative_files(backup.path)) - {MANIFEST}
+    for path in sorted(set(expected) - present):
+        raise DbopsError("Backup '%s' is damaged: the file '%s' is missing. Use another backup." % (backup.manifest.id, path))
+    for path, entry in sorted(expected.items()):
+        full = os.path.join(backup.path, path)
+        size = os.path.getsize(full)
+        if size != entry.size:
+            raise DbopsError("Backup '%s' is damaged: the file '%s' has %d bytes instead of %d. Use another backup." % (backup.manifest.id, path, size, entry.size))
+        if sha256(full) != entry.sha256:
+            raise DbopsError("Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup." % (backup.manifest.id, path))
+
+
+def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> Backup:
+    """The backup that ``wanted`` means: ``latest``, an id, or a UTC time (the newest made at or before it).
+
+    ``latest`` and a time only mean backups of this very server; an id may name any.
+
+    :param backups: newest first.
+    :raises DbopsError: naming what there is.
+    """
+    for backup in backups:
+        if backup.manifest.id == wanted:
+            return backup
+    moment = parse_time(wanted)
+    own = [backup for backup in backups if backup.manifest.server_identifier == server_identifier]
+    if wanted == "latest" or moment is not None:
+        for backup in own:
+            if moment is None or parse_time(backup.manifest.created) <= moment:  # type: ignore[operator]
+                return backup
+    listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
+    if backups and not own and (wanted == "latest" or moment is not None):
+        raise DbopsError("No backup of this server was found; those there are come from another server. Name one by its id if it is the right one: %s." % listed)
+    raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))
+
+
+def parse_time(text: str) -> datetime.datetime | None:
+    """A time such as ``2026-11-20T03:00``, ``2026-11-20 03:00:00`` or ``2026-11-20``; UTC unless it says otherwise. ``None`` where it is none."""
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def sha256(path: str) -> str:
+    """Hexadecimal digest of a file, in constant memory."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a new file, mode 0600, and see it on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def remove_folder(path: str) -> None:
+    shutil.rmtree(path)
+
+
+def _relative_files(folder: str) -> list[str]:
+    found = []
+    for parent, _folders, names in os.walk(folder):
+        found += [os.path.relpath(os.path.join(parent, name), folder) for name in names]
+    return sorted(found)
+
+
+def _checksum_files(folder: str) -> t.Iterator[FileEntry]:
+    for path in _relative_files(folder):
+        full = os.path.join(folder, path)
+        os.chmod(full, 0o600)
+        _sync(full)
+        yield FileEntry(path, os.path.getsize(full), sha256(full))
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sealed(manifest: Manifest) -> dict[str, t.Any]:
+    data = json.loads(json.dumps(manifest.to_json()))
+    return dict(data, seal=_seal(data))
+
+
+def _seal(data: dict[str, t.Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,344 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Containers: the only file that knows the ``docker`` command line.
+
+Values of environment variables never reach an argument list: ``--env NAME`` makes the client take the value from its own
+environment (https://docs.docker.com/reference/cli/docker/container/run/#env).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._process import KEPT, Outcome, run_process
+
+#: Everything this collection makes in the engine carries these labels: the run that made it, and the database it was made for.
+LABEL_RUN = "dbops.run"
+LABEL_TARGET = "dbops.target"
+
+_ENGINE_TROUBLE = (
+    ("permission denied while trying to connect", "User may not use the Docker engine: add the SSH user to the group 'docker' and log in again."),
+    ("cannot connect to the docker daemon", "The Docker engine does not answer: start it with 'systemctl start docker', then run this again."),
+    ("error during connect", "The Docker engine does not answer at the configured address: check dbops_docker_host."),
+    ("no space left on device", "The Docker engine has no disk space left: free some, for example with 'docker system df' and 'docker image prune'."),
+)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A container's place in one network."""
+
+    network: str
+    address: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Container:
+    """What ``docker inspect`` says of a container, as far as we use it. Times are RFC 3339 texts in UTC."""
+
+    id: str
+    name: str
+    image_id: str
+    image: str
+    status: str
+    env: dict[str, str]
+    labels: dict[str, str]
+    endpoints: tuple[Endpoint, ...]
+    created: str
+    started: str
+    health: str | None = None
+    health_command: tuple[str, ...] = ()
+    restarts: int = 0
+    working_dir: str = ""
+    user: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
+
+    @property
+    def hostnames(self) -> tuple[str, ...]:
+        """Every name under which other containers may know this one."""
+        names = {self.name, self.id[:12]}
+        for endpoint in self.endpoints:
+            names.update(endpoint.aliases)
+        return tuple(sorted(names))
+
+
+@dataclass(frozen=True)
+class Image:
+    """What ``docker image inspect`` says of an image."""
+
+    id: str
+    env: dict[str, str]
+    volumes: tuple[str, ...]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """A container that runs one program.
+
+    :param network: a network's name, or ``container:<id>`` to share another container's.
+    :param mounts: ``(host path, container path, writable)``.
+    """
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    labels: dict[str, str]
+    env: dict[str, str] = field(default_factory=dict)
+    network: str = "none"
+    further_networks: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    mounts: tuple[tuple[str, str, bool], ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    user: str = ""
+    keep_entrypoint: bool = False
+    volumes_from: str = ""
+    shm_size: str = ""
+
+
+class Docker:
+    """The engine, through its command line client.
+
+    :param host: the engine's address, such as ``unix:///run/user/1000/docker.sock``; empty for the client's own default.
+    """
+
+    def __init__(self, host: str = "", execute: t.Callable[..., Outcome] = run_process) -> None:
+        self._base = ["docker"] + (["--host", host] if host else [])
+        self._execute = execute
+
+    # --- asking ---------------------------------------------------------------------------------------------------------
+
+    def container(self, name: str) -> Container:
+        """The container of that name or id.
+
+        :raises EngineError: where there is none.
+        """
+        outcome = self._call(["container", "inspect", "--", name], kept=None, check=False)
+        if outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+            raise EngineError(
+                "There is no container '%s' on this host. Containers here: %s. Check dbops_container, or the Compose project and service."
+                % (name, ", ".join(self.names()) or "none")
+            )
+        return parse_container(json.loads(outcome.stdout)[0])
+
+    def service(self, project: str, service: str) -> Container:
+        """The one container of a Compose service."""
+        found = self._list("label=com.docker.compose.project=" + project, "label=com.docker.compose.service=" + service)
+        if len(found) == 1:
+            return self.container(found[0])
+        if not found:
+            raise EngineError("Compose project '%s' has no container for service '%s' on this host: start it with 'docker compose up -d'." % (project, service))
+        raise EngineError(
+            "Compose project '%s' has %d containers for service '%s' (%s): name one with dbops_container." % (project, len(found), service, ", ".join(found))
+        )
+
+    def matching(self, patterns: t.Iterable[str]) -> list[Container]:
+        """The containers whose name fits one of the patterns (``chat-backend-preview-*``), oldest first, stopped ones too."""
+        names = self.names()
+        wanted = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        return sorted((self.container(name) for name in wanted), key=lambda container: container.created)
+
+    def names(self) -> list[str]:
+        return self._list()
+
+    def image(self, name: str) -> Image:
+        outcome = self._call(["image", "inspect", "--", name], kept=None, check=False)
+        if outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+            raise EngineError("Image '%s' is not on this host: pull it first with 'docker pull %s'." % (name, name))
+        return parse_image(json.loads(outcome.stdout)[0])
+
+    def logs(self, container: str, since: str = "", tail: int = 2000) -> str:
+        """A container's log (both streams), at most ``tail`` lines and bounded in bytes."""
+        outcome = self._call(["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + ["--", container], check=False, kept=512 * 1024)
+        return outcome.stdout + outcome.stderr
+
+    def labelled(self, label: str, value: str) -> list[tuple[str, str, str]]:
+        """What carries a label: ``(kind, id, run)`` with kind ``container`` or ``network``."""
+        found = []
+        for kind, listing in (("container", ["container", "ls", "--all"]), ("network", ["network", "ls"])):
+            template = '{{.ID}} {{.Label "%s"}}' % LABEL_RUN
+            lines = self._call(listing + ["--no-trunc", "--filter", "label=%s=%s" % (label, value), "--format", template], kept=None).stdout
+            for line in lines.splitlines():
+                identifier, _space, run = line.partition(" ")
+                found.append((kind, identifier, run))
+        return found
+
+    def _list(self, *filters: str) -> list[str]:
+        argv = ["container", "ls", "--all", "--format", "{{.Names}}"]
+        for item in filters:
+            argv += ["--filter", item]
+        return sorted(self._call(argv, kept=None).stdout.split())
+
+    # --- doing ----------------------------------------------------------------------------------------------------------
+
+    def exec(
+        self,
+        container: str,
+        argv: t.Sequence[str],
+        env: t.Mapping[str, str] | None = None,
+        stdin_path: str | None = None,
+        stdout_path: str | None = None,
+        timeout: float | None = None,
+        user: str = "",
+    ) -> Outcome:
+        """Run a program inside a running container and return what came of it, whatever its exit status.
+
+        A program that outlives ``timeout`` goes on inside the container: the engine has no way to end it.
+        """
+        command = ["container", "exec"] + (["--interactive"] if stdin_path else []) + (["--user", user] if user else [])
+        command += env_flags(env or {}) + [container, *argv]
+        return self._call(command, env=env, check=False, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout)
+
+    def run(self, job: OneShot, timeout: float | None = None) -> Outcome:
+        """Run a one-shot container to its end and remove it, also when it took too long or this side was interrupted."""
+        try:
+            if job.further_networks:
+                self._call(["container", "create"] + one_shot_flags(job), env=job.env)
+                for network in job.further_networks:
+                    self._call(["network", "connect", network, job.name])
+                return self._call(["container", "start", "--attach", job.name], check=False, timeout=timeout)
+            outcome = self._call(["container", "run"] + one_shot_flags(job), env=job.env, check=False, timeout=timeout)
+            if outcome.rc == 125:
+                _raise_engine_trouble(outcome)
+                raise EngineError("The engine could not start a container of image '%s': %s" % (job.image, outcome.stderr.strip()))
+            return outcome
+        finally:
+            self.remove("container", job.name)
+
+    def start(self, job: OneShot) -> Container:
+        """Start a container that stays until ``remove``."""
+        self._call(["container", "run", "--detach"] + one_shot_flags(job), env=job.env)
+        return self.container(job.name)
+
+    def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:
+        """A bridge network without a route to anywhere (https://docs.docker.com/reference/cli/docker/network/create/#internal)."""
+        self._call(["network", "create", "--internal"] + label_flags(labels) + [name])
+
+    def remove(self, kind: str, name: str) -> None:
+        """Remove a container (with its anonymous volumes) or a network; silent where it is gone already."""
+        argv = ["container", "rm", "--force", "--volumes", name] if kind == "container" else ["network", "rm", name]
+        outcome = self._call(argv, check=False)
+        if outcome.rc != 0 and not any(word in outcome.stderr.lower() for word in ("no such", "not found", "already in progress")):
+            raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, outcome.stderr.strip()))
+
+    def restart(self, container: str, timeout: float = 120) -> None:
+        outcome = self._call(["container", "restart", container], check=False, timeout=timeout)
+        if outcome.rc != 0:
+            raise EngineError("Container '%s' did not restart: %s" % (container, outcome.stderr.strip()))
+
+    def _call(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, check: bool = True, kept: int | None = KEPT, **options: t.Any) -> Outcome:
+        try:
+            outcome = self._execute([*self._base, *argv], env=env, kept=kept, **options)
+        except FileNotFoundError:
+            raise EngineError("The program 'docker' is not installed on this host, or not on the PATH of the SSH user.") from None
+        if check and outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+            raise EngineError("docker %s %s failed: %s" % (argv[0], argv[1], outcome.stderr.strip() or "exit status %d" % outcome.rc))
+        return outcome
+
+
+def env_flags(env: t.Mapping[str, str]) -> list[str]:
+    """``--env NAME`` for each variable: by name only, the value travels in the client's environment."""
+    return [word for name in sorted(env) for word in ("--env", name)]
+
+
+def label_flags(labels: t.Mapping[str, str]) -> list[str]:
+    return [word for name in sorted(labels) for word in ("--label", "%s=%s" % (name, labels[name]))]
+
+
+def one_shot_flags(job: OneShot) -> list[str]:
+    """The options, the image and the program of ``docker run`` or ``docker create``."""
+    flags = ["--pull", "never", "--name", job.name, "--network", job.network] + label_flags(job.labels) + env_flags(job.env)
+    for alias in job.aliases:
+        flags += ["--network-alias", alias]
+    for source, destination, writable in job.mounts:
+        flags += ["--mount", mount_flag(source, destination, writable)]
+    for path in job.tmpfs:
+        flags += ["--tmpfs", path]
+    for option, value in (("--user", job.user), ("--volumes-from", job.volumes_from), ("--shm-size", job.shm_size)):
+        flags += [option, value] if value else []
+    if job.keep_entrypoint:
+        return [*flags, job.image, *job.argv]
+    return [*flags, "--entrypoint", job.argv[0], job.image, *job.argv[1:]]
+
+
+def mount_flag(source: str, destination: str, writable: bool) -> str:
+    """``--mount`` takes comma-separated values, quoted as CSV (a path may hold a comma or a quote)."""
+    fields = ["type=bind", "source=" + source, "target=" + destination] + ([] if writable else ["readonly"])
+    return ",".join('"%s"' % text.replace('"', '""') if set(text) & set(',"') else text for text in fields)
+
+
+def parse_env(pairs: t.Iterable[str] | None) -> dict[str, str]:
+    env = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if equals:
+            env[name] = value
+    return env
+
+
+def parse_container(data: dict[str, t.Any]) -> Container:
+    """One object of ``docker container inspect``."""
+    config, state = data["Config"], data["State"]
+    endpoints = tuple(
+        Endpoint(network=name, address=place.get("IPAddress") or place.get("GlobalIPv6Address") or "", aliases=tuple(place.get("Aliases") or ()))
+        for name, place in sorted(((data.get("NetworkSettings") or {}).get("Networks") or {}).items())
+    )
+    return Container(
+        id=data["Id"],
+        name=data["Name"].lstrip("/"),
+        image_id=data["Image"],
+        image=config.get("Image") or data["Image"],
+        status="restarting" if state.get("Restarting") else state.get("Status", ""),
+        env=parse_env(config.get("Env")),
+        labels=config.get("Labels") or {},
+        endpoints=endpoints,
+        created=data.get("Created", ""),
+        started=state.get("StartedAt", ""),
+        health=(state.get("Health") or {}).get("Status"),
+        health_command=_health_command(config.get("Healthcheck") or {}),
+        restarts=int(data.get("RestartCount") or 0),
+        working_dir=config.get("WorkingDir") or "",
+        user=config.get("User") or "",
+    )
+
+
+def _health_command(check: dict[str, t.Any]) -> tuple[str, ...]:
+    test = tuple(check.get("Test") or ())
+    if test[:1] == ("CMD",):
+        return test[1:]
+    if test[:1] == ("CMD-SHELL",):
+        return ("/bin/sh", "-c", *test[1:])
+    return ()
+
+
+def parse_image(data: dict[str, t.Any]) -> Image:
+    """One object of ``docker image inspect``."""
+    config = data.get("Config") or {}
+    return Image(id=data["Id"], env=parse_env(config.get("Env")), volumes=tuple(sorted(config.get("Volumes") or {})), labels=config.get("Labels") or {})
+
+
+def _raise_engine_trouble(outcome: Outcome) -> None:
+    text = outcome.stderr.lower()
+    for sign, sentence in _ENGINE_TROUBLE:
+        if sign in text:
+            raise EngineError(sentence)
+
+
+def require_running(container: Container) -> Container:
+    """:raises DbopsError: where the container does not run."""
+    if not container.running:
+        raise DbopsError("Container '%s' is %s, not running: start it with 'docker start %s' and look at 'docker logs %s'." % ((container.name, container.status) + (container.name,) * 2))
+    return container

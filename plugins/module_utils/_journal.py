@@ -1,0 +1,48 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The append-only history of operations: one JSON object a line, under the backup folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+
+FILE_NAME = "journal.jsonl"
+
+
+def append(folder: str, entry: t.Mapping[str, t.Any]) -> None:
+    """Add one line and see it on the disk. One ``write`` to a file opened for appending, so lines of two runs never mix."""
+    path = os.path.join(folder, FILE_NAME)
+    line = json.dumps(entry, sort_keys=True, default=str) + "\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise DbopsError("The journal '%s' cannot be written: %s." % (path, error.strerror)) from None
+
+
+def read(folder: str, last: int = 1000) -> list[dict[str, t.Any]]:
+    """The newest entries, oldest first. A line that a crash cut short is passed over."""
+    try:
+        with open(os.path.join(folder, FILE_NAME), encoding="utf-8") as stream:
+            lines = stream.readlines()[-last:]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DbopsError("The journal in '%s' cannot be read: %s." % (folder, error.strerror)) from None
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries

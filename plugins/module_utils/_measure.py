@@ -1,0 +1,31 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sizes, durations and ages in words."""
+
+from __future__ import annotations
+
+
+def size_text(number: float) -> str:
+    """``1536`` -> ``1.5 kB`` (1 kB = 1024 bytes, as pg_size_pretty has it)."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1024:
+            return "%d %s" % (number, unit) if unit == "bytes" else "%.1f %s" % (number, unit)
+        number /= 1024
+    return "%.1f TB" % number
+
+
+def duration_text(seconds: float) -> str:
+    """``75`` -> ``1 min 15 s``."""
+    if seconds < 10:
+        return "%.1f s" % seconds
+    whole = int(round(seconds))
+    parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
+    shown = [part for part in parts if part[0]][:2]
+    return " ".join("%d %s" % part for part in shown)
+
+
+def count_text(number: int, noun: str) -> str:
+    """``(1, "table")`` -> ``1 table``; ``(2, "table")`` -> ``2 tables``."""
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")

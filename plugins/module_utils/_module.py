@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules' shared face: the shared options, one way in, one way out, one failure path."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dbops.postgres.plugins.module_utils import _journal
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Caller, Operation, Request, Result, begin, new_run_id, timestamp, utc_now
+from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
+from ansible_collections.dbops.postgres.plugins.module_utils._target import TargetOptions
+
+#: The shared options; documented in the fragment ``dbops.postgres.target``.
+TARGET_ARGSPEC: dict[str, t.Any] = {
+    "container": {"type": "str"},
+    "compose_project": {"type": "str"},
+    "compose_service": {"type": "str"},
+    "database": {"type": "str", "required": True},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "port": {"type": "int", "default": 5432},
+    "maintenance_database": {"type": "str", "default": "postgres"},
+    "environment": {"type": "str", "default": "production"},
+    "server_id": {"type": "str"},
+    "shared_server": {"type": "bool", "default": False},
+    "backup_dir": {"type": "path", "required": True},
+    "backends": {"type": "list", "elements": "str", "default": []},
+    "runner_container": {"type": "str"},
+    "confirm": {"type": "str"},
+    "lock_wait": {"type": "int", "default": 0},
+    "docker_host": {"type": "str"},
+    "play": {
+        "type": "dict",
+        "options": {
+            "host": {"type": "str"},
+            "limit": {"type": "str"},
+            "environments": {"type": "list", "elements": "str"},
+            "operator": {"type": "str"},
+            "controller": {"type": "str"},
+            "revision": {"type": "str"},
+        },
+    },
+}
+
+
+class Interrupted(DbopsError):
+    """The controller, the connection or a person ended this run."""
+
+
+class DbopsModule(AnsibleModule):
+    """A module of this collection. ``run`` is the only way out, so no module can forget the guard.
+
+    :param operation: the name that consent, lock and journal know (``restore``).
+    :param risk: what the operation can do; there is no default on purpose.
+    """
+
+    def __init__(self, operation: str, risk: Risk, argument_spec: dict[str, t.Any] | None = None, **options: t.Any) -> None:
+        spec = copy.deepcopy(TARGET_ARGSPEC)
+        spec.update(argument_spec or {})
+        self._redactor = Redactor()
+        super().__init__(
+            argument_spec=spec,
+            supports_check_mode=True,
+            required_one_of=[("container", "compose_service")],
+            required_by={"compose_service": ("compose_project",)},
+            mutually_exclusive=[("container", "compose_service")],
+            **options,
+        )
+        self._operation = operation
+        self._risk = risk
+
+    def run(self, work: t.Callable[[Operation, dict[str, t.Any]], Result]) -> t.NoReturn:
+        """Ask the guard, take the lock, do the work, write the journal, answer Ansible."""
+        request = self._request()
+        run_id = new_run_id()
+        started = timestamp(utc_now())
+        _raise_on_signals()
+        operation: Operation | None = None
+        try:
+            with begin(request, self._redactor, run_id) as operation:
+                result = work(operation, self.params)
+        except DbopsError as error:
+            self._fail(request, run_id, started, operation, error)
+        except OSError as error:
+            self._fail(request, run_id, started, operation, DbopsError("The host's file system refused: %s" % error))
+        self._succeed(request, operation, result)
+
+    def _request(self) -> Request:
+        given = self.params
+        play = given["play"]
+        selection = Selection(play["limit"] or "", tuple(play["environments"])) if play and play["environments"] else None
+        caller = Caller(*((play or {}).get(name) or "" for name in ("host", "operator", "controller", "revision")), selection=selection)
+        target = TargetOptions(
+            database=given["database"],
+            container=given["container"] or "",
+            compose_project=given["compose_project"] or "",
+            compose_service=given["compose_service"] or "",
+            user=given["user"] or "",
+            password=given["password"] or "",
+            port=given["port"],
+            maintenance_database=given["maintenance_database"],
+            backends=tuple(given["backends"]),
+            runner_container=given["runner_container"] or "",
+        )
+        return Request(
+            operation=self._operation,
+            risk=self._risk,
+            target=target,
+            caller=caller,
+            environment=given["environment"],
+            server_id=given["server_id"] or "",
+            shared_server=given["shared_server"],
+            backup_dir=given["backup_dir"],
+            confirm=given["confirm"] or "",
+            lock_wait=given["lock_wait"],
+            docker_host=given["docker_host"] or "",
+            check_mode=self.check_mode,
+        )
+
+    def _succeed(self, request: Request, operation: Operation, result: Result) -> t.NoReturn:
+        for warning in operation.warnings:
+            self.warn(self._redactor.text(warning))
+        facts = operation.facts()
+        if _is_recorded(request):
+            self._record(request, dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings))
+        answer = dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)
+        if result.diff is not None:
+            answer["diff"] = result.diff
+        self.exit_json(**self._redactor.data(answer))
+
+    def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, error: DbopsError) -> t.NoReturn:
+        facts = operation.facts() if operation else {"run_id": run_id, "operation": request.operation, "host": request.caller.host, "database": request.target.database, "started": started}
+        if _is_recorded(request):
+            kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
+            try:
+                self._record(request, dict(facts, result=kind, message=error.message))
+            except DbopsError as trouble:
+                self.warn(self._redactor.text(trouble.message))
+        self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
+
+    def _record(self, request: Request, entry: dict[str, t.Any]) -> None:
+        caller = request.caller
+        entry = dict(entry, operator=caller.operator, controller=caller.controller, revision=caller.revision, finished=timestamp(utc_now()))
+        _journal.append(request.backup_dir, self._redactor.data(entry))
+
+
+def _is_recorded(request: Request) -> bool:
+    """Check mode writes nothing, and reading changes nothing."""
+    return not request.check_mode and request.risk is not Risk.READ
+
+
+def _raise_on_signals() -> None:
+    """A cancelled job (TERM) or a closed terminal (HUP) ends through every clean-up on the way out."""
+
+    def interrupt(number: int, _frame: t.Any) -> t.NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        raise Interrupted("Interrupted by signal %d; what was under way was undone as far as possible. The next run finishes the clean-up." % number)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)

@@ -1,0 +1,292 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every operation has in common: run id, guard, lock, clean-up of what a dead run left, phases, work folders."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session
+from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
+from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, resolve
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
+
+#: The own setting that holds the environment marker.
+MARKER = "environment"
+
+_TEMPORARY = re.compile(r"^dbops-([0-9]{8}T[0-9]{6}_[0-9a-f]{6})-")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who started this, as the controller says; ``selection`` is ``None`` where no playbook of ours did."""
+
+    host: str = ""
+    operator: str = ""
+    controller: str = ""
+    revision: str = ""
+    selection: _guard.Selection | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """An operation as it was asked for: the shared options of all modules."""
+
+    operation: str
+    risk: _guard.Risk
+    target: TargetOptions
+    caller: Caller
+    environment: str = _guard.PRODUCTION
+    server_id: str = ""
+    shared_server: bool = False
+    backup_dir: str = ""
+    confirm: str = ""
+    lock_wait: float = 0
+    docker_host: str = ""
+    check_mode: bool = False
+
+
+@dataclass
+class Operation:
+    """An operation under way. ``maintenance`` is an autocommit session in the maintenance database."""
+
+    request: Request
+    run_id: str
+    docker: Docker
+    redactor: Redactor
+    target: Target
+    server: Server
+    evidence: _guard.Evidence
+    archive: Archive
+    lock: OperationLock
+    maintenance: Connection
+    started_at: datetime.datetime
+    warnings: list[str] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+    _clock: float = field(default_factory=time.monotonic)
+    _phase: str = ""
+    _folders: list[str] = field(default_factory=list)
+
+    @property
+    def database(self) -> str:
+        return self.target.database
+
+    @property
+    def check_mode(self) -> bool:
+        return self.request.check_mode
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this database has to be treated as production: it is, until all witnesses agree that it is not."""
+        return bool(_guard.doubts(self.evidence))
+
+    @property
+    def application(self) -> str:
+        return "dbops %s %s" % (self.request.operation, self.run_id)
+
+    @property
+    def target_label(self) -> str:
+        return "%s/%s" % (self.server.identifier, self.database)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {LABEL_RUN: self.run_id, LABEL_TARGET: self.target_label}
+
+    def enter(self, phase: str) -> None:
+        """Begin a phase: a second terminal can read it, and its seconds are in the result. Fails where the lock is lost."""
+        now = time.monotonic()
+        if self._phase:
+            self.phases[self._phase] = round(self.phases.get(self._phase, 0) + now - self._clock, 3)
+        self._phase, self._clock = phase, now
+        if phase:
+            self.lock.set_phase(phase)
+
+    def session(self, database: str = "", read_only: bool = False) -> contextlib.AbstractContextManager[Connection]:
+        """A session in the target database (or another one of the same server)."""
+        return session(self.target.address, database or self.database, self.application, read_only)
+
+    def work_folder(self, purpose: str) -> str:
+        """A private folder that is gone when the operation ends; in check mode not in the backup folder."""
+        if self.check_mode or not self.request.backup_dir:
+            path = tempfile.mkdtemp(prefix="dbops-%s-" % self.run_id)
+        else:
+            path = self.archive.work_folder(self.run_id, purpose)
+        self._folders.append(path)
+        return path
+
+    def tools(self) -> ToolBox:
+        return ToolBox(self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"))
+
+    def close(self) -> None:
+        for path in self._folders:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def facts(self) -> dict[str, t.Any]:
+        """What the result and the journal say of every operation. Seconds are wall clock."""
+        return {
+            "run_id": self.run_id,
+            "operation": self.request.operation,
+            "host": self.request.caller.host,
+            "database": self.database,
+            "environment": self.request.environment,
+            "container": self.target.container.name,
+            "server_id": self.server.identifier,
+            "server_version": self.server.version,
+            "started": timestamp(self.started_at),
+            "duration_seconds": round((utc_now() - self.started_at).total_seconds(), 3),
+            "phases": dict(self.phases),
+        }
+
+
+@dataclass
+class Result:
+    """What an operation reports. ``summary``: a few lines for a person; ``facts``: JSON types, for the module's result and the journal."""
+
+    changed: bool
+    summary: list[str]
+    facts: dict[str, t.Any] = field(default_factory=dict)
+    diff: dict[str, str] | None = None
+    journal: dict[str, t.Any] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
+    """Find the target, ask the guard, take the lock, clean up after dead runs; then the operation may work.
+
+    :raises DbopsError: before anything was touched, where any of that says no.
+    """
+    docker = Docker(request.docker_host)
+    target = resolve(docker, request.target, redactor)
+    application = "dbops %s %s" % (request.operation, run_id)
+    with session(target.address, target.maintenance_database, application) as maintenance, session(
+        target.address, target.maintenance_database, application + " lock"
+    ) as lock_session:
+        server = read_server(maintenance)
+        evidence = gather_evidence(request, maintenance, server)
+        _guard.decide(request.operation, request.risk, evidence, request.confirm, request.caller.selection, request.check_mode)
+        started_at = utc_now()
+        holder = Holder(request.operation, run_id, request.caller.host, request.caller.operator, request.caller.controller, timestamp(started_at), "starting")
+        operation = Operation(
+            request=request,
+            run_id=run_id,
+            docker=docker,
+            redactor=redactor,
+            target=target,
+            server=server,
+            evidence=evidence,
+            archive=Archive(request.backup_dir),
+            lock=OperationLock(lock_session, target.database, holder),
+            maintenance=maintenance,
+            started_at=started_at,
+        )
+        operation.lock.announce()
+        try:
+            if _writes(request):
+                _prepare(operation)
+            yield operation
+            operation.enter("")
+        finally:
+            operation.close()
+
+
+def gather_evidence(request: Request, maintenance: Connection, server: Server) -> _guard.Evidence:
+    """Ask the server what it and its databases say of themselves."""
+    markers = _database.read_own(maintenance, MARKER)
+    return _guard.Evidence(
+        host=request.caller.host or request.target.container or request.target.compose_service,
+        database=request.target.database,
+        environment=request.environment,
+        marker=markers.get(request.target.database, ""),
+        server_id=server.identifier,
+        pinned_server_id=request.server_id,
+        production_databases=tuple(sorted(name for name, marker in markers.items() if marker == _guard.PRODUCTION and name != request.target.database)),
+        shared_server=request.shared_server,
+    )
+
+
+def _writes(request: Request) -> bool:
+    return not request.check_mode and request.risk is not _guard.Risk.READ
+
+
+def _prepare(operation: Operation) -> None:
+    """What comes before any change: the lock, the backup folder, the clean-up, the production marker."""
+    if operation.server.in_recovery:
+        raise DbopsError("The server in container '%s' is a standby (in recovery), where nothing can be changed: use the primary." % operation.target.container.name)
+    operation.lock.take(operation.request.lock_wait)
+    if operation.request.risk is not _guard.Risk.MARK:
+        operation.archive.require_writable()
+    operation.warnings += ["Clean-up after an interrupted run: %s." % done for done in clean_up(operation)]
+    if operation.request.environment == _guard.PRODUCTION and not operation.evidence.marker and _database.exists(operation.maintenance, operation.database):
+        _mark_as_production(operation)
+
+
+def _mark_as_production(operation: Operation) -> None:
+    """Always safe, so it needs no consent; without the right to do it the operation goes on and says so."""
+    try:
+        with session(operation.target.address, operation.target.maintenance_database, operation.application) as connection:
+            _database.set_own(connection, operation.database, MARKER, _guard.PRODUCTION)
+    except DbopsError as error:
+        operation.warnings.append("Database '%s' could not be marked as production: %s" % (operation.database, error.message))
+
+
+def clean_up(operation: Operation) -> list[str]:
+    """Remove what dead runs left for this database; what a living run (a check, say) made stays. Returns what was done."""
+
+    def alive(run_id: str) -> bool:
+        return is_alive(operation.maintenance, run_id)
+
+    done = []
+    for kind, identifier, run_id in operation.docker.labelled(LABEL_TARGET, operation.target_label):
+        if run_id != operation.run_id and not alive(run_id):
+            operation.docker.remove(kind, identifier)
+            done.append("removed a %s of run %s" % (kind, run_id))
+    done += _swap.finish_interrupted(operation.maintenance, operation.database)
+    for path in operation.archive.leftovers(alive) + temporary_leftovers(alive):
+        remove_folder(path)
+        done.append("removed the folder '%s'" % path)
+    return done
+
+
+def temporary_leftovers(alive: t.Callable[[str], bool]) -> list[str]:
+    """Work folders of dead runs in the system's folder for temporary files, as far as they are this user's."""
+    found = []
+    parent = tempfile.gettempdir()
+    for name in sorted(os.listdir(parent)):
+        match = _TEMPORARY.match(name)
+        path = os.path.join(parent, name)
+        if match and os.path.isdir(path) and not os.path.islink(path) and os.stat(path).st_uid == os.getuid() and not alive(match.group(1)):
+            found.append(path)
+    return found
+
+
+def new_run_id() -> str:
+    """Sorts by time; safe in names of files, containers and databases."""
+    return "%s_%s" % (utc_now().strftime("%Y%m%dT%H%M%S"), secrets.token_hex(3))
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def timestamp(moment: datetime.datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A connection to a server, what the server is, and the sessions in it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, ServerError
+
+try:
+    import psycopg2
+    import psycopg2.extensions
+    from psycopg2 import sql
+except ImportError:  # reported by require_psycopg2, so that the documentation can be read without it
+    psycopg2 = None  # type: ignore[assignment]
+    sql = None  # type: ignore[assignment]
+
+if t.TYPE_CHECKING:
+    Connection = psycopg2.extensions.connection
+
+#: Oldest server that is tested (https://www.postgresql.org/support/versioning/).
+OLDEST_VERSION = 140000
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and who asks."""
+
+    host: str
+    port: int
+    user: str
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server is. ``identifier`` is the system identifier that initdb gave it, in decimal digits."""
+
+    identifier: str
+    version: str
+    version_number: int
+    in_recovery: bool
+    superuser: bool
+
+    @property
+    def major(self) -> int:
+        return self.version_number // 10000
+
+
+@dataclass(frozen=True)
+class Session:
+    """One client's session; ``seconds`` since its transaction (or else itself) began."""
+
+    pid: int
+    user: str
+    application: str
+    client: str
+    state: str
+    seconds: float
+    query: str
+
+    def __str__(self) -> str:
+        return "pid %d, user %s, application '%s' from %s, %s for %.0f s: %s" % (
+            self.pid,
+            self.user,
+            self.application,
+            self.client or "a local socket",
+            self.state or "active",
+            self.seconds,
+            " ".join(self.query.split())[:120] or "(no query)",
+        )
+
+
+def require_psycopg2() -> None:
+    if psycopg2 is None:
+        raise DbopsError("Python on this host has no psycopg2: install the package 'python3-psycopg2' (or set ansible_python_interpreter to a Python that has it).")
+
+
+def connect(address: Address, database: str, application: str, read_only: bool = False) -> Connection:
+    """An autocommit session.
+
+    :param application: ``application_name``, at most 63 bytes of it are shown.
+    :param read_only: sets ``default_transaction_read_only``; nothing in this session can write.
+    :raises ServerError: with PostgreSQL's own sentence.
+    """
+    require_psycopg2()
+    options = "-c search_path=pg_catalog" + (" -c default_transaction_read_only=on" if read_only else "")
+    try:
+        connection = psycopg2.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            dbname=database,
+            application_name=application,
+            connect_timeout=10,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            options=options,
+        )
+    except psycopg2.OperationalError as error:
+        raise ServerError(_connect_sentence(str(error), address, database), postgresql=str(error).strip()) from None
+    connection.autocommit = True
+    connection.set_client_encoding("UTF8")
+    return connection
+
+
+@contextlib.contextmanager
+def session(address: Address, database: str, application: str, read_only: bool = False) -> t.Iterator[Connection]:
+    """Like ``connect``, closed at the end; an error inside becomes a ServerError with PostgreSQL's own sentence."""
+    connection = connect(address, database, application, read_only)
+    try:
+        yield connection
+    except psycopg2.Error as error:
+        raise ServerError("PostgreSQL refused in database '%s': %s" % (database, str(error).strip()), sqlstate=error.pgcode) from None
+    finally:
+        connection.close()
+
+
+def _connect_sentence(error: str, address: Address, database: str) -> str:
+    text = " ".join(error.split())
+    advice = "check that the container runs and dbops_port is right"
+    for sign, words in (
+        ("password authentication failed", "dbops_password (or the container's POSTGRES_PASSWORD, which only counts when the data folder is made) does not fit"),
+        ("no password supplied", "give dbops_password"),
+        ("too many clients", "free connections first: another session must end"),
+        ("remaining connection slots", "free connections first: another session must end"),
+        ("too many connections", "the database's or role's connection limit is reached: another session must end"),
+        ("not currently accepting connections", "the database is blocked (an interrupted swap is put right by the next operation on it)"),
+        ("does not exist", "check dbops_database and dbops_user"),
+        ("no pg_hba.conf entry", "allow this host's address in pg_hba.conf"),
+        ("starting up", "the server is starting up: wait and run this again"),
+    ):
+        if sign in text:
+            advice = words
+            break
+    return "Cannot connect to database '%s' as user '%s' at %s:%d: %s. PostgreSQL says: %s" % (database, address.user, address.host, address.port, advice, text)
+
+
+def rows(connection: Connection, query: t.Any, parameters: t.Any = None) -> list[tuple[t.Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
+
+
+def row(connection: Connection, query: t.Any, parameters: t.Any = None) -> tuple[t.Any, ...]:
+    """The first row; there must be one."""
+    return rows(connection, query, parameters)[0]
+
+
+def value(connection: Connection, query: t.Any, parameters: t.Any = None) -> t.Any:
+    """The first column of the first row, ``None`` where there is no row."""
+    found = rows(connection, query, parameters)
+    return found[0][0] if found else None
+
+
+def execute(connection: Connection, statement: t.Any, parameters: t.Any = None) -> int:
+    """Execute and return the number of rows touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.rowcount
+
+
+def wait_until_ready(address: Address, database: str, application: str, seconds: float, alive: t.Callable[[], str]) -> None:
+    """Wait until a server that is starting takes connections.
+
+    :param alive: returns an empty text while the server's container runs, else why there is no use in waiting.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connect(address, database, application).close()
+            return
+        except ServerError as error:
+            trouble = alive()
+            if trouble or time.monotonic() > deadline:
+                raise ServerError("The server did not start within %.0f s: %s" % (seconds, trouble or error.message)) from None
+        time.sleep(0.1)
+
+
+def read_server(connection: Connection) -> Server:
+    """:raises ServerError: where the server is older than the oldest that is tested."""
+    number = connection.server_version
+    if number < OLDEST_VERSION:
+        raise ServerError("The server runs PostgreSQL %d, the oldest that works here is %d: upgrade it first." % (number // 10000, OLDEST_VERSION // 10000))
+    identifier, version, in_recovery, superuser = row(
+        connection,
+        "SELECT system_identifier::text, current_setting('server_version'), pg_is_in_recovery(), (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+        " FROM pg_control_system()",
+    )
+    return Server(identifier, version, number, in_recovery, superuser)
+
+
+def sessions(connection: Connection, database: str) -> list[Session]:
+    """The other sessions in a database, oldest transaction first (https://www.postgresql.org/docs/current/monitoring-stats.html)."""
+    found = rows(
+        connection,
+        "SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(host(client_addr), ''), coalesce(state, ''),"
+        " extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::float8, coalesce(query, '')"
+        " FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        " ORDER BY xact_start NULLS LAST, backend_start",
+        (database,),
+    )
+    return [Session(*columns) for columns in found]
+
+
+def end_sessions(connection: Connection, database: str, seconds: float) -> int:
+    """Terminate every other session in a database and wait until they are gone; returns how many there were.
+
+    :raises ServerError: where some are left, naming them.
+    """
+    ended = 0
+    deadline = time.monotonic() + seconds
+    while True:
+        left = sessions(connection, database)
+        if not left:
+            return ended
+        if time.monotonic() > deadline:
+            raise ServerError("Sessions in database '%s' did not end within %.0f s: %s" % (database, seconds, "; ".join(map(str, left[:5]))))
+        with_effect = rows(
+            connection,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            (database,),
+        )
+        ended = max(ended, len(with_effect))
+        time.sleep(0.02)

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running a local program: an argument list (never a shell), bounded output, a time limit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import typing as t
+from dataclasses import dataclass
+
+#: Bytes of a program's output that are kept when the caller asks for bounded output: this much of the start and of the end.
+KEPT = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program left behind. ``stdout`` and ``stderr`` are text; undecodable bytes are replaced."""
+
+    rc: int
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+    @property
+    def output(self) -> str:
+        """Both streams, for showing."""
+        return "\n".join(part.strip() for part in (self.stdout, self.stderr) if part.strip())
+
+
+class BoundedOutput:
+    """The first and the last bytes of a stream of any length, in constant memory."""
+
+    def __init__(self, kept: int | None) -> None:
+        self._kept = kept
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def add(self, chunk: bytes) -> None:
+        if self._kept is None:
+            self._head += chunk
+            return
+        room = self._kept - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:] if room < len(chunk) else b""
+        excess = len(self._tail) - self._kept
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    def text(self) -> str:
+        head = self._head.decode("utf-8", "replace").replace("\x00", "\ufffd")
+        tail = self._tail.decode("utf-8", "replace").replace("\x00", "\ufffd")
+        if self._dropped:
+            return "%s\n[... %d bytes left out ...]\n%s" % (head, self._dropped, tail)
+        return head + tail
+
+
+def run_process(
+    argv: t.Sequence[str],
+    env: t.Mapping[str, str] | None = None,
+    stdin_path: str | None = None,
+    stdout_path: str | None = None,
+    timeout: float | None = None,
+    kept: int | None = KEPT,
+) -> Outcome:
+    """Run ``argv`` to its end.
+
+    :param env: added to this process's environment; this is how secrets travel, never ``argv``.
+    :param stdin_path: file that the program reads, else it has no input.
+    :param stdout_path: file (mode 0600) that takes the output instead of memory.
+    :param timeout: seconds; past them the program is killed and ``timed_out`` is set.
+    :param kept: bytes kept of the start and of the end of each stream, ``None`` for everything.
+    :raises FileNotFoundError: where the program is not installed.
+    """
+    stdin: t.Any = open(stdin_path, "rb") if stdin_path else subprocess.DEVNULL
+    stdout: t.Any = os.open(stdout_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) if stdout_path else subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(os.environ, LC_ALL="C", **(env or {})),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        if stdin_path:
+            stdin.close()
+        if stdout_path:
+            os.close(stdout)
+    return _collect(process, timeout, kept)
+
+
+def _collect(process: subprocess.Popen[bytes], timeout: float | None, kept: int | None) -> Outcome:
+    streams = {"stdout": BoundedOutput(kept), "stderr": BoundedOutput(kept)}
+    threads = []
+    for name, stream in streams.items():
+        pipe = getattr(process, name)
+        if pipe is not None:
+            thread = threading.Thread(target=_drain, args=(pipe, stream), daemon=True)
+            thread.start()
+            threads.append(thread)
+    timed_out = False
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    for thread in threads:
+        thread.join(timeout=10)
+    return Outcome(process.returncode, streams["stdout"].text(), streams["stderr"].text(), timed_out)
+
+
+def _drain(pipe: t.IO[bytes], stream: BoundedOutput) -> None:
+    with pipe:
+        for chunk in iter(lambda: pipe.read1(65536), b""):  # type: ignore[attr-defined]
+            stream.add(chunk)

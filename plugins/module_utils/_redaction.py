@@ -1,0 +1,71 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Secrets are taken out of every text by value, so that an error message stays readable."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from urllib.parse import quote, unquote, urlsplit
+
+MASK = "********"
+
+#: Shorter values are left alone: masking every "a" would make all output unreadable.
+SHORTEST = 3
+
+_SECRET_NAME = re.compile(r"(PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|SALT|SIGNING)", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\\\]|\\\\.)*'|\S+)", re.IGNORECASE)
+
+
+class Redactor:
+    """Knows the secrets of one run and masks them, raw, percent-encoded and JSON-escaped."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+
+    def add(self, value: str | None) -> None:
+        if not value or len(value) < SHORTEST:
+            return
+        self._values.update((value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1]))
+
+    def add_environment(self, env: t.Mapping[str, str]) -> None:
+        """Learn the secrets of a container's environment: by a variable's name, and passwords inside addresses."""
+        for name, value in env.items():
+            if _SECRET_NAME.search(name) and not name.upper().endswith("_FILE"):
+                self.add(value)
+            for secret in passwords_in(value):
+                self.add(secret)
+
+    def text(self, text: str) -> str:
+        for value in sorted(self._values, key=len, reverse=True):
+            text = text.replace(value, MASK)
+        return text
+
+    def data(self, value: t.Any) -> t.Any:
+        """Mask every string inside ``value`` (JSON types); keys stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {key: self.data(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value
+
+
+def passwords_in(value: str) -> list[str]:
+    """The passwords in a connection address (URL, or libpq keywords such as ``password=...``), as written and decoded."""
+    found = []
+    if "://" in value:
+        try:
+            password = urlsplit(value).password
+        except ValueError:
+            password = None
+        if password:
+            found += [password, unquote(password)]
+    for match in _KEYWORD_PASSWORD.finditer(value):
+        word = match.group(1)
+        found.append(word[1:-1].replace("\\'", "'").replace("\\\\", "\\") if word.startswith("'") else word)
+    return found

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The catalogue as data: a snapshot, its fingerprint, the difference of two, and how that is shown.
+
+A snapshot maps each object to its definition: ``{"column public.users.email": "character varying not null", ...}``. The order
+of columns does not count, names and definitions do. What belongs to an extension is the extension's. Definitions come from
+PostgreSQL's own functions (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CATALOG).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute, rows
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
+
+Snapshot = t.Dict[str, str]
+
+#: Where the plan keeps its own triggers and records inside a sandbox; never part of a snapshot.
+OBSERVATION_SCHEMA = "dbops_observation"
+
+_USER_SCHEMA = (
+    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND n.nspname <> '" + OBSERVATION_SCHEMA + "'"
+    " AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalogue}'::regclass AND x.objid = {oid} AND x.deptype = 'e')"
+)
+
+
+def _acl(column: str, kind: str, owner: str) -> str:
+    """Grants as sorted text. ``acldefault`` makes "never granted" and "granted what is the default" the same."""
+    return (
+        "coalesce((SELECT ' grants ' || string_agg(g.who || '=' || g.what, ' ' ORDER BY g.who) FROM (SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC'"
+        " ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who, string_agg(a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END, ',' ORDER BY"
+        " a.privilege_type) AS what FROM aclexplode(%s) a WHERE a.grantee <> %s GROUP BY 1) g), '')" % ("coalesce(%s, acldefault('%s', %s))" % (column, kind, owner), owner)
+    )
+
+
+def _user(catalogue: str, oid: str) -> str:
+    return _USER_SCHEMA.format(catalogue=catalogue, oid=oid)
+
+
+#: One query for each kind of object; every query gives (key, definition).
+_QUERIES = (
+    "SELECT format('schema %I', n.nspname), 'owner ' || quote_ident(pg_get_userbyid(n.nspowner)) || "
+    + _acl("n.nspacl", "n", "n.nspowner")
+    + " FROM pg_namespace n WHERE "
+    + _user("pg_namespace", "n.oid"),
+    "SELECT format('%s %I.%I', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'"
+    " WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' END, n.nspname, c.relname),"
+    " concat_ws(' ', 'owner ' || quote_ident(pg_get_userbyid(c.relowner)), CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,"
+    " CASE WHEN c.relkind = 'p' THEN 'partition by ' || pg_get_partkeydef(c.oid) END,"
+    " (SELECT string_agg(CASE WHEN c.relispartition THEN 'partition of ' ELSE 'inherits ' END || i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)"
+    " FROM pg_inherits i WHERE i.inhrelid = c.oid), pg_get_expr(c.relpartbound, c.oid), CASE WHEN c.relrowsecurity THEN 'row security' END,"
+    " CASE WHEN c.relforcerowsecurity THEN 'forced' END, CASE WHEN c.relkind NOT IN ('r', 'p') THEN NULL WHEN c.relreplident = 'f' THEN 'replica identity full' WHEN c.relreplident = 'n' THEN 'replica identity nothing' END,"
+    " 'with ' || array_to_string(c.reloptions, ','), CASE WHEN c.relkind IN ('v', 'm') THEN E'as\\n' || pg_get_viewdef(c.oid) END,"
+    " (SELECT format('%s start %s increment %s min %s max %s cache %s%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,"
+    " CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END) FROM pg_sequence s WHERE s.seqrelid = c.oid),"
+    " (SELECT 'owned by ' || format('%s.%I', d.refobjid::regclass, a.attname) FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum ="
+    " d.refobjsubid WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))"
+    " || CASE WHEN c.relkind = 'S' THEN " + _acl("c.relacl", "s", "c.relowner") + " ELSE " + _acl("c.relacl", "r", "c.relowner") + " END"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND "
+    + _user("pg_class", "c.oid"),
+    "SELECT format('column %I.%I.%I', n.nspname, c.relname, a.attname), concat_ws(' ', format_type(a.atttypid, a.atttypmod),"
+    " CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END, CASE WHEN a.attnotnull THEN 'not null' END,"
+    " CASE WHEN a.attgenerated <> '' THEN 'generated ' || a.attgenerated::text || ' as ' || pg_get_expr(d.adbin, d.adrelid) WHEN d.adbin IS NOT NULL"
+    " THEN 'default ' || pg_get_expr(d.adbin, d.adrelid) END, CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END,"
+    " CASE WHEN a.attacl IS NOT NULL THEN 'grants ' || (SELECT string_agg(i::text, ' ' ORDER BY i::text) FROM unnest(a.attacl) i) END)"
+    " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid"
+    " LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'c') AND c.relpersistence <> 't' AND " + _user("pg_class", "c.oid"),
+    "SELECT format('constraint %I on %s', k.conname, k.conrelid::regclass), pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' NOT VALID' END"
+    " FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND " + _user("pg_class", "c.oid"),
+    "SELECT format('index %s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' INVALID' END"
+    " || CASE WHEN i.indisreplident THEN ' replica identity' ELSE '' END || CASE WHEN i.indisclustered THEN ' clustered' ELSE '' END"
+    " FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE " + _user("pg_class", "c.oid"),
+    "SELECT format('trigger %I on %s', g.tgname, g.tgrelid::regclass), pg_get_triggerdef(g.oid) || CASE g.tgenabled WHEN 'O' THEN '' ELSE ' enabled ' || g.tgenabled::text END"
+    " FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT g.tgisinternal AND " + _user("pg_class", "c.oid"),
+    "SELECT format('rule %I on %s', r.rulename, r.ev_class::regclass), pg_get_ruledef(r.oid) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.rulename <> '_RETURN' AND " + _user("pg_class", "c.oid"),
+    "SELECT format('policy %I on %s', p.polname, p.polrelid::regclass), concat_ws(' ', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END, 'for ' || p.polcmd::text,"
+    " 'to ' || (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ',' ORDER BY 1) FROM unnest(p.polroles) r),"
+    " 'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))"
+    " FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE " + _user("pg_class", "c.oid"),
+    "SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END, p.oid::regprocedure),"
+    " 'owner ' || quote_ident(pg_get_userbyid(p.proowner)) || E'\\n' || CASE WHEN p.prokind = 'a' THEN (SELECT concat_ws(' ', g.aggtransfn, g.aggfinalfn,"
+    " g.aggtranstype::regtype, g.agginitval) FROM pg_aggregate g WHERE g.aggfnoid = p.oid) ELSE pg_get_functiondef(p.oid) END || " + _acl("p.proacl", "f", "p.proowner")
+    + " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _user("pg_proc", "p.oid"),
+    "SELECT format('type %s', t.oid::regtype), 'owner ' || quote_ident(pg_get_userbyid(t.typowner)) || ' ' || CASE t.typtype"
+    " WHEN 'e' THEN 'enum ' || coalesce((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid), '')"
+    " WHEN 'd' THEN concat_ws(' ', 'domain', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,"
+    " (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname) FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'))"
+    " WHEN 'r' THEN 'range of ' || (SELECT r.rngsubtype::regtype::text FROM pg_range r WHERE r.rngtypid = t.oid) WHEN 'c' THEN 'composite' ELSE t.typtype::text END"
+    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid"
+    " WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')) AND " + _user("pg_type", "t.oid"),
+    "SELECT format('extension %I', e.extname), 'version ' || e.extversion || ' in ' || quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+    " WHERE e.extname <> 'plpgsql'",
+    "SELECT format('event trigger %I', e.evtname), concat_ws(' ', 'on', e.evtevent, e.evttags::text, 'execute', e.evtfoid::regprocedure, 'enabled', e.evtenabled)"
+    " FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _user("pg_event_trigger", "e.oid"),
+    "SELECT format('statistics %I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid) FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE "
+    + _user("pg_statistic_ext", "s.oid"),
+    "SELECT format('publication %I', p.pubname), concat_ws(' ', CASE WHEN p.puballtables THEN 'all tables' END, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate)"
+    " FROM pg_publication p",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What turns one snapshot into another; ``changed`` maps an object to its old and new definition."""
+
+    added: Snapshot
+    removed: Snapshot
+    changed: dict[str, tuple[str, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def read_snapshot(connection: Connection) -> Snapshot:
+    """Read the catalogue of the connection's database. An empty search path makes every name in a definition a full one."""
+    execute(connection, "SET search_path = ''")
+    snapshot: Snapshot = {}
+    for query in _QUERIES:
+        for key, definition in rows(connection, query):
+            snapshot[key] = definition
+    return snapshot
+
+
+def fingerprint(snapshot: Snapshot) -> str:
+    """SHA-256 of the snapshot, 64 hexadecimal digits: equal for equal schemas, whatever the order in which they were made."""
+    return hashlib.sha256(json.dumps(snapshot, sort_keys=True).encode()).hexdigest()
+
+
+def difference(before: Snapshot, after: Snapshot) -> Difference:
+    return Difference(
+        added={key: after[key] for key in sorted(set(after) - set(before))},
+        removed={key: before[key] for key in sorted(set(before) - set(after))},
+        changed={key: (before[key], after[key]) for key in sorted(set(before) & set(after)) if before[key] != after[key]},
+    )
+
+
+def render(change: Difference) -> list[str]:
+    """One line an object, as a diff shows it: ``+`` new, ``-`` gone, ``~`` changed."""
+    lines = ["- " + _line(key, definition) for key, definition in change.removed.items()]
+    lines += ["+ " + _line(key, definition) for key, definition in change.added.items()]
+    lines += ["~ %s: %s -> %s" % (key, _flat(old), _flat(new)) for key, (old, new) in change.changed.items()]
+    return lines
+
+
+def tables(snapshot: Snapshot) -> list[str]:
+    """The names of the tables, as ``\\dt`` would list them."""
+    return sorted(key.partition(" ")[2] for key in snapshot if key.startswith("table "))
+
+
+def _line(key: str, definition: str) -> str:
+    return "%s %s" % (key, _flat(definition)) if definition else key
+
+
+def _flat(definition: str) -> str:
+    return " ".join(definition.split())
