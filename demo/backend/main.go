@@ -81,7 +81,8 @@ func open() (*store, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(5)
-	return &store{ent: ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db))), sql: db}, nil
+	driver := postgres16{entsql.OpenDB(dialect.Postgres, db)}
+	return &store{ent: ent.NewClient(ent.Driver(driver)), sql: db}, nil
 }
 
 // migrate adds the tables and columns that are missing and keeps the ones that exist.
