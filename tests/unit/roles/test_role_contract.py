@@ -1,0 +1,259 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every role promises: its defaults are its argument specification, its names are its own, its steps stay thin.
+
+Each rule is a function that returns complaints; the tests below run it on every role, and on a made-up role that breaks it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
+
+#: The one role that declares what all others share.
+SHARED_ROLE = "target"
+
+#: Prefixes that a role may use beside its own `dbops_<role>_`, with the reason in a word or two.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "preview_reset": ("dbops_reset_",),  # short for what people type
+}
+
+#: Shared variables whose name begins like a role's own.
+SHARED_IN_SPITE_OF_PREFIX = {
+    "dbops_backup_dir",  # where every operation finds and keeps backups
+}
+
+#: A role that needs one of these holds logic that belongs in a module.
+FORBIDDEN = re.compile(
+    r"^\s*-?\s*(ignore_errors|changed_when|failed_when|until|(?:ansible\.builtin\.)?(?:set_fact|shell|command|raw|script))\s*:",
+    re.MULTILINE,
+)
+MAX_TASK_LINES = 60
+
+_VARIABLE = re.compile(r"(?<![\w.])(?:__)?dbops_\w+")
+_FROM_WITH_EXTENSION = re.compile(r"\b(?:tasks|vars|defaults|handlers)_from:\s*\"?[\w/]+\.ya?ml\b")
+
+
+def load(path: Path) -> dict:
+    """A YAML file's mapping; empty where there is no such file."""
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+
+
+def options_of(role: Path) -> dict[str, dict]:
+    """The options of all entry points."""
+    points = load(role / "meta" / "argument_specs.yml").get("argument_specs") or {}
+    return {name: spec for point in points.values() for name, spec in (point.get("options") or {}).items()}
+
+
+def yaml_files(role: Path) -> list[Path]:
+    return sorted(path for folder in ("tasks", "handlers", "vars", "defaults") for path in (role / folder).rglob("*.yml"))
+
+
+def texts(role: Path, *folders: str) -> str:
+    return "\n".join(
+        path.read_text(encoding="utf-8") for folder in folders for path in sorted((role / folder).rglob("*")) if path.is_file()
+    )
+
+
+def without_comments(text: str) -> str:
+    return "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
+
+
+def has_its_documents(role: Path) -> list[str]:
+    return [f"{name} is missing" for name in ("README.md", "meta/argument_specs.yml", "tasks/main.yml") if not (role / name).is_file()]
+
+
+def defaults_equal_specification(role: Path) -> list[str]:
+    """Names and values: a documented default that is not the real one misleads exactly when it matters."""
+    defaults = load(role / "defaults" / "main.yml")
+    documented = {name: spec["default"] for name, spec in options_of(role).items() if "default" in spec}
+    complaints = [f"{name} has a default but no documented one" for name in defaults if name not in documented]
+    complaints += [f"{name} documents a default but has none" for name in documented if name not in defaults]
+    complaints += [
+        f"{name} is {defaults[name]!r} but documented as {documented[name]!r}"
+        for name in documented
+        if name in defaults and (defaults[name] != documented[name] or type(defaults[name]) is not type(documented[name]))
+    ]
+    return complaints
+
+
+def public_names_are_its_own(role: Path) -> list[str]:
+    names = {*load(role / "defaults" / "main.yml"), *options_of(role)}
+    if role.name == SHARED_ROLE:
+        others = tuple(f"dbops_{path.name}_" for path in role.parent.iterdir() if path.name != SHARED_ROLE)
+        return [
+            f"{name} is no shared name"
+            for name in sorted(names - SHARED_IN_SPITE_OF_PREFIX)
+            if not name.startswith("dbops_") or name.startswith(others)
+        ]
+    allowed = (f"dbops_{role.name}_", *FAMILIES.get(role.name, ()))
+    return [f"{name} does not begin with {' or '.join(allowed)}" for name in sorted(names) if not name.startswith(allowed)] + [
+        f"{name} belongs to role {SHARED_ROLE}" for name in sorted(names & SHARED_IN_SPITE_OF_PREFIX)
+    ]
+
+
+def set_inside(role: Path) -> set[str]:
+    """Names that the role's own files give a value: registered, looped over, or set as vars."""
+    text = without_comments(texts(role, "tasks", "handlers"))
+    found = set(re.findall(r"(?:register|loop_var|index_var):\s*\"?(\w+)", text))
+    for block in re.findall(r"^( *)(?:- )?vars:\n((?:\1 {2,}.*\n?)+)", text, re.MULTILINE):
+        indent = re.match(r" *", block[1])
+        found.update(re.findall(rf"^{indent.group() if indent else ''}(\w+):", block[1], re.MULTILINE))
+    return found | set(load(role / "vars" / "main.yml"))
+
+
+def internal_names_are_its_own(role: Path) -> list[str]:
+    own = f"__dbops_{role.name}"
+    return [
+        f"{name} is set inside the role but is not called {own} or {own}_..."
+        for name in sorted(set_inside(role))
+        if name != own and not name.startswith(f"{own}_")
+    ]
+
+
+def used_names_are_declared(role: Path) -> list[str]:
+    """A typing error in a variable's name is an undefined variable only on the path that reads it."""
+    shared = role.parent / SHARED_ROLE
+    known = {*options_of(role), *set_inside(role), *options_of(shared), *set_inside(shared)}
+    used = set(_VARIABLE.findall(without_comments(texts(role, "tasks", "handlers", "vars", "templates"))))
+    return [f"{name} is used but declared nowhere" for name in sorted(used - known)]
+
+
+def declared_names_are_used(role: Path) -> list[str]:
+    used = set(_VARIABLE.findall(without_comments(texts(role, "tasks", "handlers", "vars", "templates"))))
+    return [f"{name} is documented but has no effect" for name in sorted(set(options_of(role)) - used)]
+
+
+def names_entry_points_without_extension(role: Path) -> list[str]:
+    """`tasks_from: x.yml` switches the argument validation off, silently (ansible/ansible#75456)."""
+    return [f"{path.name}: {hit}" for path in yaml_files(role) for hit in _FROM_WITH_EXTENSION.findall(path.read_text(encoding="utf-8"))]
+
+
+def stays_thin(role: Path) -> list[str]:
+    complaints = []
+    for path in sorted((role / "tasks").rglob("*.yml")):
+        text = path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > MAX_TASK_LINES:
+            complaints.append(f"{path.name} has {len(text.splitlines())} lines, more than {MAX_TASK_LINES}")
+        complaints += [f"{path.name} uses {hit}: that belongs in a module" for hit in FORBIDDEN.findall(without_comments(text))]
+    return complaints
+
+
+RULES = [
+    has_its_documents,
+    defaults_equal_specification,
+    public_names_are_its_own,
+    internal_names_are_its_own,
+    used_names_are_declared,
+    declared_names_are_used,
+    names_entry_points_without_extension,
+    stays_thin,
+]
+
+
+def test_there_are_roles() -> None:
+    assert SHARED_ROLE in [role.name for role in ROLES]
+    assert len(ROLES) > 1
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_keeps_the_rule(role: Path, rule) -> None:
+    assert rule(role) == []
+
+
+# --- the rules themselves -------------------------------------------------------------------------------------------
+
+GOOD = {
+    "target/README.md": "# target\n",
+    "target/defaults/main.yml": "---\ndbops_container: db\ndbops_backup_dir: /opt/backups\n",
+    "target/meta/argument_specs.yml": (
+        "---\nargument_specs:\n  main:\n    options:\n      dbops_container: {type: str, default: db}\n"
+        "      dbops_backup_dir: {type: path, default: /opt/backups}\n"
+    ),
+    "target/vars/main.yml": '---\n__dbops_target:\n  container: "{{ dbops_container }}"\n  backup_dir: "{{ dbops_backup_dir }}"\n',
+    "target/tasks/main.yml": "---\n- name: Nothing\n  ansible.builtin.debug:\n",
+    "fetch/README.md": "# fetch\n",
+    "fetch/defaults/main.yml": "---\n# dbops_fetch_never: commented out\ndbops_fetch_jobs: 2\n",
+    "fetch/meta/argument_specs.yml": (
+        "---\nargument_specs:\n  main:\n    options:\n      dbops_fetch_jobs: {type: int, default: 2}\n"
+        "      dbops_fetch_id: {type: str, required: true}\n"
+    ),
+    "fetch/tasks/main.yml": (
+        "---\n- name: Describe\n  ansible.builtin.import_role:\n    name: dbops.postgres.target\n"
+        '- name: Fetch\n  dbops.postgres.fetch:\n    jobs: "{{ dbops_fetch_jobs }}"\n    id: "{{ dbops_fetch_id }}"\n'
+        '    more: "{{ __dbops_target }}"\n  register: __dbops_fetch_result\n'
+    ),
+}
+
+BROKEN = [
+    (has_its_documents, "fetch/README.md", None, "README.md is missing"),
+    (defaults_equal_specification, "fetch/defaults/main.yml", "---\ndbops_fetch_jobs: 3\n", "is 3 but documented as 2"),
+    (defaults_equal_specification, "fetch/defaults/main.yml", '---\ndbops_fetch_jobs: "2"\n', "documented as 2"),
+    (defaults_equal_specification, "fetch/defaults/main.yml", "---\n", "documents a default but has none"),
+    (defaults_equal_specification, "fetch/defaults/main.yml", "---\ndbops_fetch_jobs: 2\ndbops_fetch_x: 1\n", "no documented one"),
+    (public_names_are_its_own, "fetch/defaults/main.yml", "---\njobs: 2\n", "jobs does not begin with"),
+    (public_names_are_its_own, "fetch/defaults/main.yml", "---\ndbops_container: x\n", "dbops_container does not begin with"),
+    (public_names_are_its_own, "target/defaults/main.yml", "---\ndbops_fetch_jobs: 2\n", "is no shared name"),
+    (internal_names_are_its_own, "fetch/vars/main.yml", "---\n__dbops_x: 2\n", "__dbops_x is set inside"),
+    (internal_names_are_its_own, "fetch/tasks/main.yml", "---\n- name: A\n  debug:\n  register: result\n", "result is set inside"),
+    (internal_names_are_its_own, "fetch/tasks/main.yml", "---\n- name: A\n  debug:\n  vars:\n    x: 1\n", "x is set inside"),
+    (
+        used_names_are_declared,
+        "fetch/tasks/main.yml",
+        '---\n- name: A\n  debug:\n    msg: "{{ dbops_fetch_jbos }}"\n',
+        "dbops_fetch_jbos is used",
+    ),
+    (
+        used_names_are_declared,
+        "fetch/tasks/main.yml",
+        '---\n- name: A\n  debug:\n    msg: "{{ __dbops_fetch_y }}"\n',
+        "__dbops_fetch_y is used",
+    ),
+    (
+        declared_names_are_used,
+        "fetch/tasks/main.yml",
+        "---\n- name: A\n  debug:\n    # dbops_fetch_id dbops_fetch_jobs\n",
+        "dbops_fetch_id is documented",
+    ),
+    (names_entry_points_without_extension, "fetch/tasks/main.yml", "---\n- import_role:\n    tasks_from: x.yml\n", "tasks_from: x.yml"),
+    (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  ansible.builtin.shell: x\n", "ansible.builtin.shell"),
+    (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  debug:\n  ignore_errors: true\n", "ignore_errors"),
+    (stays_thin, "fetch/tasks/main.yml", "---\n" + "# x\n" * 60, "has 61 lines"),
+]
+
+
+def write_roles(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_good_role_breaks_no_rule(tmp_path: Path, rule) -> None:
+    roles = write_roles(tmp_path, GOOD)
+    assert rule(roles / "fetch") == []
+    assert rule(roles / SHARED_ROLE) == []
+
+
+@pytest.mark.parametrize(("rule", "name", "text", "complaint"), BROKEN)
+def test_a_role_that_breaks_a_rule_is_caught(tmp_path: Path, rule, name: str, text: str | None, complaint: str) -> None:
+    roles = write_roles(tmp_path, GOOD)
+    (roles / name).unlink(missing_ok=True)
+    if text is not None:
+        write_roles(roles, {name: text})
+    assert any(complaint in found for found in rule(roles / name.split("/")[0]))
+
+
+def test_every_rule_is_shown_to_bite() -> None:
+    assert {rule for rule, *_rest in BROKEN} == set(RULES)
