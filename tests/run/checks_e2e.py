@@ -2,12 +2,53 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stage `e2e`: molecule's scenarios against the real stack, over SSH."""
+"""Stage `e2e`: every molecule scenario against the real stack, over SSH.
+
+One molecule run per scenario, on the one stack that `default` creates: a scenario that fails does not keep the others from
+running, and the stack is removed at the end whatever happened.
+"""
 
 from __future__ import annotations
 
-from stages import Stage
+import re
+from pathlib import Path
+
+from machine import files
+from stages import Finished, Stage, Verdict, bad, exits_zero, ok
+
+#: Creates and destroys what the others share.
+SHARED = "default"
+
+#: What Ansible says when a play has run on nothing, which it takes for success.
+_NO_HOST = re.compile(r"provided hosts list is empty|skipping: no hosts matched|Could not match supplied host pattern")
+_RECAP = re.compile(r"^\S+\s*:\s*ok=(\d+)\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+def scenarios() -> list[str]:
+    return [Path(name).parent.name for name in files("molecule/*/molecule.yml")]
 
 
 def check(stage: Stage) -> None:
-    raise NotImplementedError(stage.name)
+    if SHARED not in scenarios():
+        stage.record("molecule", bad(f"there is no scenario '{SHARED}'"))
+        return
+    molecule = ["molecule", "--no-debug"]
+    try:
+        if stage.check("the stack", [*molecule, "create", "--scenario-name", SHARED], exits_zero("created"), limit=1200):
+            for name in scenarios():
+                if name != SHARED:
+                    stage.check(
+                        name, [*molecule, "test", "--scenario-name", name, "--destroy", "never", "--no-command-borders"], judge, limit=1800
+                    )
+    finally:
+        stage.check("the stack, afterwards", [*molecule, "destroy", "--scenario-name", SHARED], exits_zero("removed"), limit=600)
+
+
+def judge(done: Finished) -> Verdict:
+    """Exit code 0, and at least one task that ran on a host: molecule ends with 0 too when its plays match none."""
+    if done.code != 0:
+        return bad(f"exit code {done.code}")
+    if _NO_HOST.search(done.output):
+        return bad("a play matched no host")
+    tasks = sum(int(fine) for fine, _unreachable, _failed in _RECAP.findall(done.output))
+    return ok(f"{tasks} tasks") if tasks else bad("exit code 0, but no task ran")

@@ -18,12 +18,16 @@ MODULE_UTILS = sorted((ROOT / "plugins" / "module_utils").glob("*.py"))
 #: everything below, and nobody but `_module` knows it.
 TOP = {"_module"}
 LAYERS: list[set[str]] = [
-    {"_sandbox", "_runner", "_dump"},
-    {"_target", "_swap"},
+    {"_backup"},  # an operation that others begin with
+    {"_plan"},
+    {"_sandbox"},
+    {"_operation"},  # what every operation has in common
+    {"_dump", "_runner"},
+    {"_roles", "_swap", "_target"},
     {"_archive"},
-    {"_database", "_lock", "_row_counts", "_schema"},
-    {"_docker", "_postgres", "_journal", "_guard"},
-    {"_process", "_redaction"},
+    {"_backend", "_database", "_lock", "_row_counts", "_schema"},
+    {"_docker", "_guard", "_journal", "_postgres"},
+    {"_measure", "_process", "_redaction", "_statements"},
     {"_errors"},
 ]
 
@@ -33,9 +37,6 @@ ONLY = {
     "psycopg2": {"_postgres"},
     "ansible": {"_module"},
 }
-#: Libraries that no target is asked to have.
-LIBRARIES = {"psycopg2", "ansible", "ansible_collections"}
-
 _OWN = "ansible_collections.dbops.postgres.plugins.module_utils."
 
 
@@ -51,6 +52,8 @@ def imports_of(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and f"{node.module}." == _OWN:
+            names += [_OWN + alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names.append("." * node.level + (node.module or ""))
     return names
@@ -126,8 +129,9 @@ BROKEN = [
     (layering, "_docker", f"from {_OWN}_archive import x\n"),
     (layering, "_errors", f"import {_OWN}_docker\n"),
     (layering, "_docker", f"from {_OWN}_postgres import x\n"),
-    (layering, "_archive", f"from {_OWN}_backup import x\n"),
-    (layering, "_backup", f"from {_OWN}_restore import x\n"),
+    (layering, "_docker", f"from {_OWN[:-1]} import _errors, _archive\n"),
+    (layering, "_archive", f"from {_OWN}_migration import x\n"),
+    (layering, "_seed", f"from {_OWN}_restore import x\n"),
     (layering, "_backup", f"from {_OWN}_module import x\n"),
     (layering, "_backup", "def f():\n    from ._docker import x\n"),
     (stays_in_the_house, "_backup", "import subprocess\n"),
