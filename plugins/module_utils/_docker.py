@@ -159,9 +159,9 @@ class Docker:
             raise EngineError("Image '%s' is not on this host: pull it first with 'docker pull %s'." % (name, name))
         return parse_image(json.loads(outcome.stdout)[0])
 
-    def logs(self, container: str, since: str = "", tail: int = 2000) -> str:
-        """A container's log (both streams), at most ``tail`` lines and bounded in bytes."""
-        outcome = self._call(["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + ["--", container], check=False, kept=512 * 1024)
+    def logs(self, container: str, since: str = "", tail: int = 2000, kept: int | None = 512 * 1024) -> str:
+        """A container's log, its output before its errors: at most ``tail`` lines (-1 for all), at most twice ``kept`` bytes of each."""
+        outcome = self._call(["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + [container], check=False, kept=kept)
         return outcome.stdout + outcome.stderr
 
     def labelled(self, label: str, value: str) -> list[tuple[str, str, str]]:
@@ -219,7 +219,7 @@ class Docker:
 
     def start(self, job: OneShot) -> Container:
         """Start a container that stays until ``remove``."""
-        self._call(["container", "run", "--detach"] + one_shot_flags(job), env=job.env)
+        self._call(["container", "run", "--detach", "--log-driver", "json-file"] + one_shot_flags(job), env=job.env)
         return self.container(job.name)
 
     def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The backend's containers after an operation: are they healthy, and what did they complain of?"""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker
+
+_ERROR_LINE = re.compile(r"\b(?:ERROR|FATAL|PANIC|error|fatal|panic)\b")
+
+#: How long ``auto`` waits for a backend to reconnect by itself before it is restarted, in seconds.
+RECONNECT_SECONDS = 10.0
+
+
+def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, seconds: float) -> list[str]:
+    """See every backend healthy again after its database was swapped; returns what had to be done, and what is wrong still.
+
+    :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
+    :param seconds: how long each may take.
+    """
+    running = [container for container in backends if container.running]
+    restarted = []
+    if restart == "always":
+        for container in running:
+            docker.restart(container.id)
+            restarted.append(container.name)
+    elif restart == "auto":
+        for container in running:
+            if wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
+                docker.restart(container.id)
+                restarted.append(container.name)
+    return restarted
+
+
+def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float) -> list[str]:
+    """One sentence for each backend that does not get healthy within ``seconds``."""
+    sentences = (wait_until_healthy(docker, container, seconds) for container in backends if container.running)
+    return [sentence for sentence in sentences if sentence]
+
+
+def wait_until_healthy(docker: Docker, container: Container, seconds: float) -> str:
+    """Wait until a backend passes its own health check now; returns what is wrong where it does not.
+
+    The check's command is run at once: the engine's own verdict may be half a minute old.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        trouble = _trouble(docker, container)
+        if not trouble or time.monotonic() >= deadline:
+            return trouble
+        time.sleep(0.2)
+
+
+def _trouble(docker: Docker, container: Container) -> str:
+    seen = docker.container(container.id)
+    if not seen.running or seen.restarts > container.restarts:
+        return "Backend '%s' is %s and was restarted %d times: look at 'docker logs %s'." % (seen.name, seen.status, seen.restarts, seen.name)
+    if not seen.health_command:
+        return ""
+    outcome = docker.exec(seen.id, seen.health_command, timeout=30)
+    if outcome.rc == 0:
+        return ""
+    said = " ".join(outcome.output.split())[-300:]
+    return "Backend '%s' is not healthy: its check '%s' says: %s" % (seen.name, " ".join(seen.health_command), said or "exit status %d" % outcome.rc)
+
+
+def new_error_lines(docker: Docker, backends: t.Sequence[Container], since: str, most: int = 20) -> list[str]:
+    """Lines that look like errors in the backends' logs since a time, each with its container's name."""
+    found = []
+    for container in backends:
+        lines = docker.logs(container.id, since=since).splitlines()
+        found += ["%s: %s" % (container.name, line.strip()[:500]) for line in lines if _ERROR_LINE.search(line)]
+    return found[-most:]

@@ -1,0 +1,227 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bring the schema up to date with the backend's own runner: plan, back up, run, and prove that what was planned is what happened."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _database
+from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result, timestamp
+from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, make_plan, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import session
+from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner, command_of, failure_of, find_runner, last_lines, run_for_real
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, fingerprint, read_snapshot, render, tables
+from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+
+
+@dataclass(frozen=True)
+class MigrationOptions:
+    """Seconds for every time limit. ``lock_retries``: how often the run is tried again after waiting too long for a lock."""
+
+    runner: tuple[str, ...]
+    image: str = ""
+    backup: bool = True
+    jobs: int = 2
+    timeout: float = 600
+    lock_timeout: float = 1
+    lock_retries: int = 5
+    lock_pause: float = 5
+    state_tables: tuple[str, ...] = ()
+    health_timeout: float = 60
+
+
+def migrate(operation: Operation, options: MigrationOptions) -> Result:
+    """Plan; in check mode stop there; else do what was planned, and nothing if that is nothing."""
+    require_positive(options.lock_timeout)
+    _database.require(operation.maintenance, operation.database)
+    runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
+    plan = make_plan(operation, runner, options.state_tables, options.timeout)
+    require_sound(plan, runner, options)
+    diff = {"prepared": render_plan(plan, operation.database, runner.command)}
+    facts: dict[str, t.Any] = {"plan": plan_facts(plan), "runner": {"command": list(runner.argv), "image": runner.image, "image_id": runner.image_id}}
+    if plan.empty:
+        return Result(False, ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)], facts, diff, _journal(plan, runner))
+    if operation.check_mode:
+        return Result(True, ["Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, _extent(plan))], facts, diff)
+    backup = _back_up(operation, options)
+    facts["backup"] = facts_of(backup) if backup else None
+    since = timestamp(operation.started_at)
+    seconds = apply(operation, plan, runner, options, backup)
+    return _report(operation, plan, runner, options, backup, facts, diff, since, seconds)
+
+
+def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:
+    """:raises DbopsError: where the runner already fails in the sandbox; the target was not touched then."""
+    trouble = failure_of(runner, plan.outcome, options.timeout)
+    if trouble:
+        raise DbopsError(
+            "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched." % (trouble, last_lines(plan.outcome) or "(nothing)"),
+            output=plan.outcome.output,
+            plan=plan_facts(plan),
+        )
+
+
+def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
+    """Left out only where that was asked for, and never where the database counts as production."""
+    if not options.backup and not operation.is_production:
+        return None
+    if not options.backup:
+        operation.warnings.append("dbops_migrate_backup is ignored: database '%s' counts as production, so it is backed up first." % operation.database)
+    require_space(operation)
+    return make_backup(operation, BackupOptions("before_migration", options.jobs))
+
+
+def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> float:
+    """Run the runner until it succeeds or must not be tried again; returns the seconds of the run that succeeded."""
+    if _read(operation) != plan.before:
+        raise DbopsError("The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated." % operation.database)
+    attempt = 0
+    while True:
+        attempt += 1
+        operation.enter("migrate: run")
+        started = time.monotonic()
+        outcome, waits = _run_once(operation, runner, options, attempt)
+        seconds = time.monotonic() - started
+        after = _read(operation)
+        if not failure_of(runner, outcome, options.timeout):
+            _require_as_planned(operation, plan, runner, outcome, after, backup)
+            operation.warnings += waits
+            return seconds
+        if not waits or attempt > options.lock_retries or after != plan.before:
+            raise _failure(operation, plan, runner, options, outcome, after, backup, waits)
+        operation.warnings += ["Attempt %d gave up: %s." % (attempt, wait) for wait in waits]
+        operation.enter("migrate: pause")
+        time.sleep(options.lock_pause)
+
+
+def _run_once(operation: Operation, runner: Runner, options: MigrationOptions, attempt: int) -> tuple[Outcome, list[str]]:
+    """One run under the watchdog; returns also whom it had to wait for, where it waited too long."""
+    name = "dbops-%s-migrate-%d" % (operation.run_id, attempt)
+
+    def addresses() -> list[str]:
+        try:
+            return [endpoint.address for endpoint in operation.docker.container(name).endpoints if endpoint.address]
+        except EngineError:
+            return []
+
+    target = operation.target
+    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection:
+        with Watchdog(connection, operation.database, operation.application, addresses, options.lock_timeout) as watchdog:
+            outcome = run_for_real(operation.docker, runner, name, operation.labels, operation.application, options.timeout)
+    if watchdog.trouble:
+        operation.warnings.append("The watch over lock waits ended early: %s" % watchdog.trouble)
+    return outcome, watchdog.cancelled
+
+
+def _read(operation: Operation) -> Snapshot:
+    with operation.session(read_only=True) as connection:
+        return read_snapshot(connection)
+
+
+def _require_as_planned(operation: Operation, plan: Plan, runner: Runner, outcome: Outcome, after: Snapshot, backup: Backup | None) -> None:
+    """A runner that says it succeeded is not believed: the schema has to be the planned one."""
+    if after == plan.after:
+        return
+    missing = render(difference(after, plan.after))
+    raise DbopsError(
+        "'%s' ended without an error, but the schema of database '%s' is not the planned one (it is %s, planned was %s); to be as planned it would need: %s. %s"
+        % (runner.command, operation.database, fingerprint(after)[:12], fingerprint(plan.after)[:12], "; ".join(missing[:5]), _way_back(operation, backup)),
+        output=outcome.output,
+        differences=missing,
+        backup=facts_of(backup) if backup else None,
+    )
+
+
+def _failure(
+    operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, outcome: Outcome, after: Snapshot, backup: Backup | None, waits: list[str]
+) -> DbopsError:
+    """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
+    changed = render(difference(plan.before, after))
+    if not changed:
+        state = "The schema is as it was (fingerprint %s before and after)." % fingerprint(after)[:12]
+        if plan.data_statements:
+            state += " The migration also writes rows, which a fingerprint does not show. " + _way_back(operation, backup)
+    else:
+        state = "The schema was left changed: %s. %s" % ("; ".join(changed[:10]), _way_back(operation, backup))
+    waited = " It was stopped because %s." % "; and ".join(waits) if waits else ""
+    return DbopsError(
+        "The migration failed: %s.%s It says: %s. %s" % (failure_of(runner, outcome, options.timeout), waited, last_lines(outcome) or "(nothing)", state),
+        output=outcome.output,
+        differences=changed,
+        schema_unchanged=not changed,
+        backup=facts_of(backup) if backup else None,
+    )
+
+
+def _way_back(operation: Operation, backup: Backup | None) -> str:
+    if backup is None:
+        return "No backup was made before (dbops_migrate_backup)."
+    return "To go back to the backup made before it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s" % (
+        operation.evidence.host,
+        backup.manifest.id,
+        operation.database,
+    )
+
+
+def _report(
+    operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None, facts: dict[str, t.Any], diff: dict[str, str], since: str, seconds: float
+) -> Result:
+    operation.enter("migrate: health")
+    sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout)
+    errors = _backend.new_error_lines(operation.docker, operation.target.backends, since)
+    if sick:
+        raise DbopsError(
+            "Database '%s' was migrated as planned, but the backend is not well after it: %s %s" % (operation.database, " ".join(sick), _way_back(operation, backup)),
+            backend_errors=errors,
+            backup=facts_of(backup) if backup else None,
+        )
+    before, after = tables(plan.before), tables(plan.after)
+    summary = ["Migrated database '%s' with '%s' in %s: %s." % (operation.database, runner.command, duration_text(seconds), _extent(plan))]
+    summary.append("Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)))
+    summary.append("Backup before it: '%s'." % backup.manifest.id if backup else "No backup was made before it, as asked.")
+    healthy = [container.name for container in operation.target.backends if container.running]
+    summary.append("Healthy: %s. New error lines in their logs: %d." % (", ".join(healthy) or "no backend runs", len(errors)))
+    summary += errors[:10]
+    facts = dict(facts, tables_before=before, tables_after=after, backend_errors=errors, runner_seconds=round(seconds, 3))
+    journal = dict(_journal(plan, runner), backup=backup.manifest.id if backup else None)
+    return Result(True, summary, facts, diff, journal)
+
+
+def _tables_named(before: list[str], after: list[str]) -> str:
+    new, gone = sorted(set(after) - set(before)), sorted(set(before) - set(after))
+    parts = (["new: " + ", ".join(new)] if new else []) + (["gone: " + ", ".join(gone)] if gone else [])
+    return " (%s)" % "; ".join(parts) if parts else ""
+
+
+def _extent(plan: Plan) -> str:
+    change = plan.change
+    parts = [count_text(len(plan.statements), "statement")]
+    parts += ["%d objects added" % len(change.added)] if change.added else []
+    parts += ["%d removed" % len(change.removed)] if change.removed else []
+    parts += ["%d changed" % len(change.changed)] if change.changed else []
+    parts += ["%d of them write rows" % len(plan.data_statements)] if plan.data_statements else []
+    return ", ".join(parts)
+
+
+def _journal(plan: Plan, runner: Runner) -> dict[str, t.Any]:
+    facts = plan_facts(plan)
+    return {
+        "plan_fingerprint": facts["fingerprint"],
+        "schema_before": facts["schema_before"],
+        "schema_after": facts["schema_after"],
+        "image": runner.image,
+        "image_id": runner.image_id,
+        "runner": list(runner.argv),
+    }

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The migration runner: presets, and running it in a one-shot container of the backend's image."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
+
+#: Runners known by name: the command that migrates, the command that seeds.
+PRESETS = {
+    "ent": (("/app/backend", "migrate"), ("/app/backend", "seed")),
+}
+
+#: Tables in which versioned runners keep which migrations they ran; without their contents they would start from zero in a sandbox.
+STATE_TABLES = (
+    "alembic_version",  # Alembic
+    "atlas_schema_revisions",  # Atlas
+    "django_migrations",  # Django
+    "flyway_schema_history",  # Flyway
+    "databasechangelog",  # Liquibase
+    "databasechangeloglock",
+    "schema_migrations",  # golang-migrate, Rails, dbmate
+    "ar_internal_metadata",  # Rails
+    "goose_db_version",  # goose
+    "_prisma_migrations",  # Prisma
+    "changes",  # Sqitch, in its schema "sqitch"
+    "dependencies",
+    "events",
+    "projects",
+    "releases",
+    "tags",
+    "knex_migrations",  # knex
+    "knex_migrations_lock",
+)
+
+#: Sqitch's names are everyday words: they only count in its own schema.
+_ONLY_IN_SCHEMA = {name: "sqitch" for name in ("changes", "dependencies", "events", "projects", "releases", "tags")}
+
+#: Exit status of a program that was killed (128 + SIGKILL), for example for using too much memory.
+_KILLED = 137
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A command in an image, with the environment that the backend's container adds to it."""
+
+    argv: tuple[str, ...]
+    image: str
+    image_id: str
+    container: Container
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        return " ".join(self.argv)
+
+
+def command_of(runner: t.Sequence[str], purpose: str) -> tuple[str, ...]:
+    """The command for ``purpose`` (``migrate`` or ``seed``): a preset's name, or the command itself.
+
+    :raises DbopsError: where a single word names no preset and is no path.
+    """
+    if len(runner) == 1 and runner[0] in PRESETS:
+        return PRESETS[runner[0]][0 if purpose == "migrate" else 1]
+    if not runner or (len(runner) == 1 and "/" not in runner[0] and not runner[0].strip()):
+        raise DbopsError("No %s command was given: set it to a preset (%s) or to a list of words." % (purpose, ", ".join(sorted(PRESETS))))
+    return tuple(runner)
+
+
+def find_runner(docker: Docker, backend: Container, argv: tuple[str, ...], image: str) -> Runner:
+    """The runner in the backend's image, or in another ``image`` (a version that is not deployed yet).
+
+    What the container adds to its own image's environment goes along; the new image keeps its own defaults.
+    """
+    own = docker.image(backend.image_id)
+    chosen = docker.image(image) if image else own
+    env = {name: text for name, text in backend.env.items() if own.env.get(name) != text}
+    return Runner(argv, image or backend.image, chosen.id, backend, env)
+
+
+def run_in_sandbox(docker: Docker, runner: Runner, name: str, labels: dict[str, str], network: str, timeout: float) -> Outcome:
+    return _run(docker, runner, name, labels, {}, (network,), timeout)
+
+
+def run_for_real(docker: Docker, runner: Runner, name: str, labels: dict[str, str], application: str, timeout: float) -> Outcome:
+    """Run in the backend's own networks. ``PGAPPNAME`` names the sessions, for drivers that honour it."""
+    networks = tuple(endpoint.network for endpoint in runner.container.endpoints)
+    return _run(docker, runner, name, labels, {"PGAPPNAME": application}, networks or ("bridge",), timeout)
+
+
+def _run(docker: Docker, runner: Runner, name: str, labels: dict[str, str], further_env: dict[str, str], networks: tuple[str, ...], timeout: float) -> Outcome:
+    job = OneShot(
+        name=name,
+        image=runner.image_id,
+        argv=runner.argv,
+        labels=labels,
+        env=dict(runner.env, **further_env),
+        network=networks[0],
+        further_networks=networks[1:],
+        user=runner.container.user,
+    )
+    return docker.run(job, timeout=timeout)
+
+
+def failure_of(runner: Runner, outcome: Outcome, timeout: float) -> str:
+    """Why a runner did not succeed, in a sentence; empty where it did."""
+    where = "'%s' in image '%s'" % (runner.command, runner.image)
+    if outcome.timed_out:
+        return "%s did not end within %d s and was stopped (dbops_migrate_timeout)" % (where, timeout)
+    if outcome.rc == _KILLED:
+        return "%s was killed (exit status 137): did it run out of memory?" % where
+    if outcome.rc in (126, 127):
+        return "%s could not be started: is that program in the image?" % where
+    return "%s failed with exit status %d" % (where, outcome.rc) if outcome.rc else ""
+
+
+def last_lines(outcome: Outcome, number: int = 5) -> str:
+    """The end of what a runner said, in one line, for a message."""
+    return " | ".join([line.strip() for line in outcome.output.splitlines() if line.strip()][-number:])
+
+
+def is_state_table(schema: str, table: str, names: t.Collection[str]) -> bool:
+    return table in names and _ONLY_IN_SCHEMA.get(table, schema) == schema

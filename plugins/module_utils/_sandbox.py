@@ -1,0 +1,162 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A throwaway server from the database's own image, on a network without a route to anywhere.
+
+It answers to the same names as the real server and takes the same user and database (any password), so a migration runner
+finds "its" database there and cannot reach the real one: what runs here cannot change the target, by construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _database
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Image, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, rows, session, value, wait_until_ready
+from ansible_collections.dbops.postgres.plugins.module_utils._roles import copy_roles
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import is_state_table
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, read_snapshot, render
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
+
+#: Seconds that the sandbox's server may take to start.
+START_SECONDS = 60
+
+#: Nothing in a sandbox has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
+_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox; ``address`` is its superuser's."""
+
+    container: Container
+    network: str
+    address: Address
+    database: str
+    application: str
+
+    def session(self, database: str = "") -> contextlib.AbstractContextManager[Connection]:
+        return session(self.address, database or self.database, self.application)
+
+
+@contextlib.contextmanager
+def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> t.Iterator[Sandbox]:
+    """Start a server with an empty database like the target's, and remove it and its network at the end."""
+    docker = operation.docker
+    name = "dbops-%s-sandbox" % operation.run_id
+    docker.create_internal_network(name, operation.labels)
+    try:
+        container = docker.start(_server(operation, name, server_options))
+        try:
+            sandbox = _connect(operation, container, name)
+            with sandbox.session("postgres") as connection:
+                copy_roles(operation.maintenance, connection)
+                properties = replace(_database.read_properties(operation.maintenance, operation.database), tablespace="pg_default", collation_version="")
+                _database.create(connection, operation.database, properties)
+                _database.apply_properties(connection, operation.database, properties)
+            yield sandbox
+        finally:
+            docker.remove("container", container.id)
+    finally:
+        docker.remove("network", name)
+
+
+def _server(operation: Operation, name: str, server_options: t.Sequence[str]) -> OneShot:
+    database_container = operation.target.container
+    image = operation.docker.image(database_container.image_id)
+    preload = value(operation.maintenance, "SELECT current_setting('shared_preload_libraries')")
+    options = [*_NOT_DURABLE, "listen_addresses=*", *server_options] + (["shared_preload_libraries=" + preload] if preload else [])
+    return OneShot(
+        name=name,
+        image=image.id,
+        argv=("postgres", *(word for option in options for word in ("-c", option))),
+        labels=operation.labels,
+        env={
+            "POSTGRES_USER": database_container.env.get("POSTGRES_USER", "postgres"),
+            "POSTGRES_DB": "postgres",
+            "POSTGRES_HOST_AUTH_METHOD": "trust",
+            "POSTGRES_INITDB_ARGS": (database_container.env.get("POSTGRES_INITDB_ARGS", "") + " --no-sync").strip(),
+        },
+        network=name,
+        aliases=database_container.hostnames,
+        tmpfs=data_folders(image) + ("/docker-entrypoint-initdb.d",),
+        keep_entrypoint=True,
+        shm_size="256m",
+    )
+
+
+def data_folders(image: Image) -> tuple[str, ...]:
+    """Where the image keeps its data; it differs between versions of the official image (18 moved it), so ask the image."""
+    folders = list(image.volumes)
+    data = image.env.get("PGDATA", "")
+    if data and not any(data == folder or data.startswith(folder.rstrip("/") + "/") for folder in folders):
+        folders.append(data)
+    return tuple(folders)
+
+
+def _connect(operation: Operation, container: Container, network: str) -> Sandbox:
+    host = next((endpoint.address for endpoint in container.endpoints if endpoint.address), "")
+    user = operation.target.container.env.get("POSTGRES_USER", "postgres")
+    sandbox = Sandbox(container, network, Address(host, 5432, user), operation.database, operation.application)
+
+    def trouble() -> str:
+        seen = operation.docker.container(container.id)
+        return "" if seen.running else "its container stopped: %s" % operation.docker.logs(container.id, tail=5).strip()
+
+    wait_until_ready(sandbox.address, "postgres", sandbox.application, START_SECONDS, trouble)
+    return sandbox
+
+
+def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[str]) -> Snapshot:
+    """Give the sandbox the target's schema and the contents of the runner's state tables; returns the schema, which both now have.
+
+    :raises DbopsError: where the two differ, since a plan made on another schema would be worth nothing.
+    """
+    with operation.session(read_only=True) as connection:
+        live = read_snapshot(connection)
+        state = state_tables(connection, state_names)
+    folder = operation.work_folder("sandbox")
+    _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", "--no-tablespaces", "--no-subscriptions"])
+    if state:
+        tables = ['--table="%s"."%s"' % tuple(part.replace('"', '""') for part in table) for table in state]
+        _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
+    with sandbox.session() as connection:
+        change = difference(live, read_snapshot(connection))
+    if change:
+        lines = render(change)
+        raise DbopsError("The sandbox could not be given the same schema as database '%s'; it differs in: %s" % (operation.database, "; ".join(lines[:5])), differences=lines)
+    return live
+
+
+def state_tables(connection: Connection, names: t.Sequence[str]) -> list[tuple[str, str]]:
+    """``(schema, table)`` of each table in which a migration runner keeps its state."""
+    found = rows(
+        connection,
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(%s)"
+        " AND n.nspname NOT LIKE 'pg\\_%%' ORDER BY 1, 2",
+        (list(names),),
+    )
+    return [(schema, table) for schema, table in found if is_state_table(schema, table, names)]
+
+
+def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence[str]) -> None:
+    """pg_dump in the database's container, psql in the sandbox: definitions and a few rows, so a pipe through a file is fast enough."""
+    address = operation.target.address
+    env = {"PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.user, "PGPASSWORD": address.password, "PGDATABASE": operation.database}
+    outcome = operation.docker.exec(operation.target.container.id, ["pg_dump", "--no-password", *options], env=env, stdout_path=path)
+    if outcome.rc != 0:
+        raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
+    env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database}
+    argv = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+    outcome = operation.docker.exec(sandbox.container.id, argv, env=env, stdin_path=path)
+    if outcome.rc != 0:
+        raise DbopsError("The schema of database '%s' could not be loaded into the sandbox: %s" % (operation.database, outcome.stderr.strip()[:2000]))

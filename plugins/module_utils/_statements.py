@@ -1,0 +1,212 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a server's log says was executed: statements by session, split, classified, without what was rolled back.
+
+The log is in the stderr format with ``log_statement = all`` and ``log_line_prefix = 'dbops|%p|'``; the lines after the first of
+an entry begin with a tab (https://www.postgresql.org/docs/current/runtime-config-logging.html).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+LOG_LINE_PREFIX = "dbops|%p|"
+
+#: Server options that make the log readable for this file.
+LOG_OPTIONS = (
+    "log_statement=all",
+    "log_line_prefix=" + LOG_LINE_PREFIX,
+    "log_min_messages=warning",
+    "log_min_error_statement=error",
+    "log_error_verbosity=default",
+    "log_destination=stderr",
+    "logging_collector=off",
+    "lc_messages=C",
+)
+
+_ENTRY = re.compile(r"^dbops\|(\d+)\|(LOG|ERROR|FATAL|PANIC|DETAIL|STATEMENT|HINT|CONTEXT|WARNING):  (.*)$", re.DOTALL)
+_EXECUTED = re.compile(r"^(?:statement|execute [^:]*): (.*)$", re.DOTALL)
+_QUOTED = re.compile(
+    r"""(?P<dollar>\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)|(?P<escape>[eE]'(?:[^'\\]|\\.|'')*'?)|(?P<string>'(?:[^']|'')*'?)"""
+    r"""|(?P<name>"(?:[^"]|"")*"?)|(?P<line>--[^\n]*)|(?P<block>/\*)|(?P<end>;)""",
+    re.DOTALL,
+)
+_DATA = re.compile(r"^(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY\b.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
+_DATA_INSIDE = re.compile(r"\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+(?:AS\s+\S+\s+)?SET|DELETE\s+FROM|MERGE\s+INTO)\b|\bsetval\s*\(", re.IGNORECASE)
+_DATA_TARGET = re.compile(
+    r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|COPY)\s+((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))*)",
+    re.IGNORECASE,
+)
+_SCHEMA = re.compile(
+    r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One text that a client sent and the server executed; it may hold several statements."""
+
+    session: int
+    sql: str
+
+
+def read_log(text: str) -> list[Executed]:
+    """The texts that were executed and not rolled back, in order."""
+    sessions: dict[int, _Session] = {}
+    done: list[tuple[int, Executed]] = []
+    for position, (pid, level, message) in enumerate(_entries(text)):
+        session = sessions.setdefault(pid, _Session())
+        if level in ("ERROR", "FATAL", "PANIC"):
+            session.fail()
+        elif level == "LOG":
+            match = _EXECUTED.match(message)
+            if match:
+                session.execute(position, Executed(pid, match.group(1)), done)
+    for session in sessions.values():
+        session.settle(done)
+    return [executed for _position, executed in sorted(done, key=lambda item: item[0])]
+
+
+class _Session:
+    """Follows one session's transaction: what it executed counts when it commits."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._failed = False
+        self._pending: list[tuple[int, Executed]] = []
+        self._savepoints: list[tuple[str, int]] = []
+        self._last: tuple[int, Executed] | None = None
+
+    def fail(self) -> None:
+        """The statement that was logged last did not succeed."""
+        self._last = None
+        self._failed = self._open
+
+    def execute(self, position: int, executed: Executed, done: list[tuple[int, Executed]]) -> None:
+        self.settle(done)
+        for statement in split_statements(executed.sql):
+            self._control(statement.upper().rstrip("; \n\t").split(), done)
+        self._last = (position, executed)
+
+    def settle(self, done: list[tuple[int, Executed]]) -> None:
+        """The statement before this one had no error."""
+        if self._last is None:
+            return
+        if self._open:
+            self._pending.append(self._last)
+        else:
+            done.append(self._last)
+        self._last = None
+
+    def _control(self, words: list[str], done: list[tuple[int, Executed]]) -> None:
+        first = words[0] if words else ""
+        if first == "BEGIN" or words[:2] == ["START", "TRANSACTION"]:
+            self._open, self._failed, self._pending, self._savepoints = True, False, [], []
+        elif first == "SAVEPOINT" and len(words) > 1:
+            self._savepoints.append((words[1], len(self._pending)))
+        elif first == "ROLLBACK" and "TO" in words:
+            self._roll_back_to(words[-1])
+        elif first in ("COMMIT", "END", "ROLLBACK", "ABORT") and words[1:2] != ["PREPARED"]:
+            if first in ("COMMIT", "END") and not self._failed:
+                done.extend(self._pending)
+            self._open, self._failed, self._pending = False, False, []
+
+    def _roll_back_to(self, name: str) -> None:
+        for index in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[index][0] == name:
+                del self._pending[self._savepoints[index][1] :]
+                del self._savepoints[index + 1 :]
+                break
+        self._failed = False
+
+
+def _entries(text: str) -> t.Iterator[tuple[int, str, str]]:
+    entry: list[str] = []
+    for line in text.split("\n"):
+        if line.startswith("\t") and entry:
+            entry.append(line[1:])
+            continue
+        yield from _entry("\n".join(entry))
+        entry = [line]
+    yield from _entry("\n".join(entry))
+
+
+def _entry(text: str) -> t.Iterator[tuple[int, str, str]]:
+    match = _ENTRY.match(text)
+    if match:
+        yield int(match.group(1)), match.group(2), match.group(3)
+
+
+def split_statements(text: str) -> list[str]:
+    """The single statements of a text, without comments; semicolons inside quotes, dollar quotes and comments do not split."""
+    statements, current, position = [], "", 0
+    while position < len(text):
+        match = _QUOTED.search(text, position)
+        if match is None:
+            break
+        current += text[position : match.start()]
+        position = match.end()
+        if match.lastgroup == "end":
+            statements.append(current)
+            current = ""
+        elif match.lastgroup == "dollar":
+            position = _end_of_dollar(text, match)
+            current += text[match.start() : position]
+        elif match.lastgroup == "block":
+            position = _end_of_block(text, match.end())
+            current += " "
+        elif match.lastgroup == "line":
+            current += " "
+        else:
+            current += match.group()
+    statements.append(current + text[position:])
+    return [statement.strip() for statement in statements if statement.strip()]
+
+
+def _end_of_dollar(text: str, match: re.Match[str]) -> int:
+    if match.start() and (text[match.start() - 1].isalnum() or text[match.start() - 1] in "_$"):
+        return match.end()  # part of a name, such as a$b$c
+    end = text.find(match.group(), match.end())
+    return len(text) if end < 0 else end + len(match.group())
+
+
+def _end_of_block(text: str, position: int) -> int:
+    """Block comments nest in PostgreSQL."""
+    depth = 1
+    while depth and position < len(text):
+        if text.startswith("/*", position):
+            depth, position = depth + 1, position + 2
+        elif text.startswith("*/", position):
+            depth, position = depth - 1, position + 2
+        else:
+            position += 1
+    return position
+
+
+def changes_data(statement: str) -> bool:
+    """Whether a single statement writes rows, also from inside a ``WITH`` or ``SELECT setval``."""
+    if _DATA.match(statement):
+        return True
+    return bool(re.match(r"(?:SELECT|WITH)\b", statement, re.IGNORECASE) and _DATA_INSIDE.search(_without_strings(statement)))
+
+
+def changes_schema(statement: str) -> bool:
+    """Whether a single statement is one of those that define or rebuild objects."""
+    return bool(_SCHEMA.match(statement)) and not re.match(r"^CREATE\s+(?:GLOBAL\s+|LOCAL\s+)?TEMP", statement, re.IGNORECASE)
+
+
+def written_table(statement: str) -> str:
+    """The last part of the name of the table that a data statement writes, unquoted; empty where it cannot be told."""
+    match = _DATA_TARGET.search(_without_strings(statement))
+    if not match:
+        return ""
+    last = re.findall(r'"[^"]+"|[\w$]+', match.group(1))[-1]
+    return last.strip('"') if last.startswith('"') else last.lower()
+
+
+def _without_strings(statement: str) -> str:
+    return re.sub(r"'(?:[^']|'')*'", "''", statement)

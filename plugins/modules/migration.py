@@ -1,0 +1,203 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration
+short_description: Bring the schema up to date with the backend's own migration runner
+version_added: 0.1.0
+description:
+  - Wraps the migration runner inside the backend's image. It works for any runner in any language, since the plan is made by observation.
+  - The plan is made by running the runner in a sandbox, a throwaway server with the same schema on a network without a route to the real one. What it does there is the plan, with the exact statements, the strong locks, and the tables that are rewritten.
+  - An empty plan ends the run without a change. Otherwise a verified backup is made, the runner runs against the real database, and the schema afterwards has to be the planned one.
+  - While the runner works, its wait for a lock is ended after O(lock_timeout) and the run is tried again, so that nobody waits behind it for long.
+  - A failed run says by fingerprint whether the schema is as it was, and else what changed, which backup was made before, and the command that restores it.
+extends_documentation_fragment:
+  - dbops.postgres.target
+  - dbops.postgres.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  runner:
+    description:
+      - The command that migrates, as a list of words, or the name of a preset.
+      - The preset V(ent) is C(/app/backend migrate).
+    type: list
+    elements: str
+    default: [ent]
+  image:
+    description:
+      - Image to plan and run with. The image of the running backend by default.
+      - Lets a new version be planned before it is deployed. It has to be on the host already.
+    type: str
+  backup:
+    description: Whether to make a backup first. Ignored, with a warning, where the database counts as production.
+    type: bool
+    default: true
+  jobs:
+    description: How many tables the backup dumps at the same time.
+    type: int
+    default: 2
+  timeout:
+    description: Seconds after which the runner is stopped.
+    type: int
+    default: 600
+  lock_timeout:
+    description: Seconds that a statement of the runner may wait for a lock.
+    type: float
+    default: 1.0
+  lock_retries:
+    description: How often the run is tried again after it waited too long for a lock.
+    type: int
+    default: 5
+  lock_pause:
+    description: Seconds between two tries.
+    type: float
+    default: 5.0
+  state_tables:
+    description: Further names of tables in which the runner keeps its state. Those of the widespread runners are known.
+    type: list
+    elements: str
+    default: []
+  health_timeout:
+    description: Seconds within which every running backend has to pass its own health check afterwards.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Show what a migration would do
+  dbops.postgres.migration:
+    container: chat-postgres-prod
+    database: chat
+    backup_dir: /opt/backups/chat-production
+    backends: [chat-backend]
+  check_mode: true
+  diff: true
+
+- name: Migrate
+  dbops.postgres.migration:
+    container: chat-postgres-prod
+    database: chat
+    backup_dir: /opt/backups/chat-production
+    backends: [chat-backend]
+    runner: [/app/backend, migrate]
+"""
+
+RETURN = r"""
+plan:
+  description: What the runner does, seen in the sandbox.
+  returned: success
+  type: dict
+  sample:
+    fingerprint: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+    schema_before: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
+    schema_after: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
+    empty: false
+    changes:
+      - + column public.users.nickname character varying
+    state_changed: []
+    statements:
+      - sql: ALTER TABLE "users" ADD COLUMN "nickname" character varying NULL
+        kind: schema
+        objects:
+          - alter table public.users
+        locks:
+          - AccessExclusiveLock on public.users
+        rewrites: []
+runner:
+  description: The command and the image that were used.
+  returned: success
+  type: dict
+  sample:
+    command: [/app/backend, migrate]
+    image: chat-backend:2
+    image_id: sha256:5e0f
+backup:
+  description: The backup that was made before, as RV(dbops.postgres.backup#module:backup) describes it.
+  returned: when something was migrated
+  type: dict
+tables_before:
+  description: Tables before the migration.
+  returned: when something was migrated
+  type: list
+  elements: str
+tables_after:
+  description: Tables after the migration.
+  returned: when something was migrated
+  type: list
+  elements: str
+backend_errors:
+  description: Lines that look like errors in the backends' logs since the start.
+  returned: when something was migrated
+  type: list
+  elements: str
+runner_seconds:
+  description: How long the runner itself took.
+  returned: when something was migrated
+  type: float
+summary:
+  description: What was done, in a few lines for a person.
+  returned: success
+  type: list
+  elements: str
+operation:
+  description: Facts of this run, also written to the journal.
+  returned: always
+  type: dict
+  sample:
+    run_id: 20261123T030000_3f9a2c
+    operation: migrate
+    host: chat-production
+    database: chat
+    environment: production
+    container: chat-postgres-prod
+    server_id: "7300000000000000001"
+    server_version: "17.5"
+    started: "2026-11-23T03:00:00Z"
+    duration_seconds: 4.2
+    phases: {}
+"""
+
+import typing as t
+
+from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._migration import MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+
+ARGUMENT_SPEC = {
+    "runner": {"type": "list", "elements": "str", "default": ["ent"]},
+    "image": {"type": "str"},
+    "backup": {"type": "bool", "default": True},
+    "jobs": {"type": "int", "default": 2},
+    "timeout": {"type": "int", "default": 600},
+    "lock_timeout": {"type": "float", "default": 1.0},
+    "lock_retries": {"type": "int", "default": 5},
+    "lock_pause": {"type": "float", "default": 5.0},
+    "state_tables": {"type": "list", "elements": "str", "default": []},
+    "health_timeout": {"type": "int", "default": 60},
+}
+
+
+def migration(operation: Operation, params: dict[str, t.Any]) -> Result:
+    given = {name: params[name] for name in ARGUMENT_SPEC}
+    given.update(runner=tuple(params["runner"]), image=params["image"] or "", state_tables=tuple(params["state_tables"]))
+    return migrate(operation, MigrationOptions(**given))
+
+
+def main() -> None:
+    module = DbopsModule(operation="migrate", risk=Risk.FORWARD, argument_spec=ARGUMENT_SPEC)
+    module.run(migration)
+
+
+if __name__ == "__main__":
+    main()
