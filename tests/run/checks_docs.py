@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import tree
 from machine import files
 from stages import Stage, bad, exits_zero
 
@@ -28,6 +29,7 @@ def check(stage: Stage) -> None:
                 ".",
             ],
             exits_zero(f"{len(modules)} modules, {len(roles)} roles"),
+            cwd=tree.refresh(),  # it copies the collection it stands in, links and all
         )
     fragments = files("changelogs/fragments/*", "changelogs/changelog.yaml")
     if not fragments:

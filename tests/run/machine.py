@@ -43,6 +43,7 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     env["NO_COLOR"] = "1"
     env["ANSIBLE_NOCOLOR"] = "1"
     env["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+    env["ANSIBLE_COLLECTIONS_SCAN_SYS_PATH"] = "false"  # only what the collection declares, not all of PyPI's package ansible
     env["ANSIBLE_HOME"] = str(CACHE / "ansible")
     env["PYTHONPYCACHEPREFIX"] = str(CACHE / "pycache")
     env.update(extra or {})
