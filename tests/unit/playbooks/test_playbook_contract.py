@@ -18,6 +18,9 @@ ROLES = {path.name for path in (ROOT / "roles").glob("*") if path.is_dir()}
 
 #: Roles that others call; they have no playbook.
 INTERNAL_ROLES = {"target"}
+#: Imported by all others, first: it fails where the inventory holds no host at all, which Ansible takes for success.
+FIRST = "require_database"
+OPERATIONS = [path for path in PLAYBOOKS if path.stem != FIRST]
 MAX_LINES = 40
 
 FORBIDDEN = re.compile(
@@ -48,14 +51,20 @@ def has_no_logic(path: Path) -> list[str]:
 def selects_hosts_by_limit_only(path: Path) -> list[str]:
     """`hosts: production` that matches nothing exits 0: a migration that did not happen would look green."""
     complaints = []
-    for play in plays(path):
+    own = [play for play in plays(path) if "ansible.builtin.import_playbook" not in play]
+    for play in own:
         if not str(play.get("name", "")).strip():
             complaints.append("a play has no name")
         if play.get("hosts") != "all":
             complaints.append(f"hosts is {play.get('hosts')!r}, not 'all'")
         if play.get("gather_facts") is not False:
             complaints.append("gathers facts, which costs a task and is never needed")
-    return complaints or ([] if plays(path) else ["has no play"])
+    return complaints or ([] if own else ["has no play"])
+
+
+def fails_without_any_host(path: Path) -> list[str]:
+    first = (plays(path) or [{}])[0].get("ansible.builtin.import_playbook")
+    return [] if first == f"{FIRST}.yml" else [f"does not begin with {FIRST}.yml"]
 
 
 def calls_the_role_of_its_name(path: Path) -> list[str]:
@@ -64,23 +73,33 @@ def calls_the_role_of_its_name(path: Path) -> list[str]:
     return [] if wanted in called else [f"does not call {wanted}"]
 
 
-RULES = [can_be_called_by_full_name, is_short, has_no_logic, selects_hosts_by_limit_only, calls_the_role_of_its_name]
+RULES = [
+    can_be_called_by_full_name,
+    is_short,
+    has_no_logic,
+    selects_hosts_by_limit_only,
+    fails_without_any_host,
+    calls_the_role_of_its_name,
+]
 
 
 def test_every_operation_has_a_playbook_and_a_role() -> None:
-    assert PLAYBOOKS
-    assert {path.stem for path in PLAYBOOKS} == ROLES - INTERNAL_ROLES
+    assert OPERATIONS
+    assert {path.stem for path in OPERATIONS} == ROLES - INTERNAL_ROLES
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OPERATIONS, ids=lambda path: path.stem)
 def test_playbook_keeps_the_rule(path: Path, rule) -> None:
     assert rule(path) == []
 
 
 # --- the rules themselves -------------------------------------------------------------------------------------------
 
-GOOD = """---
+GOOD = f"""---
+- name: Require a database in the inventory
+  ansible.builtin.import_playbook: {FIRST}.yml
+
 - name: Fetch
   hosts: all
   gather_facts: false
@@ -100,6 +119,10 @@ BROKEN = [
     (selects_hosts_by_limit_only, "fetch.yml", GOOD.replace("  gather_facts: false\n", "")),
     (selects_hosts_by_limit_only, "fetch.yml", GOOD.replace("- name: Fetch\n  hosts", "- hosts")),
     (selects_hosts_by_limit_only, "fetch.yml", "---\n"),
+    (selects_hosts_by_limit_only, "fetch.yml", GOOD.split("\n\n", maxsplit=1)[0]),
+    (fails_without_any_host, "fetch.yml", GOOD.replace(FIRST, "other")),
+    (fails_without_any_host, "fetch.yml", "---\n" + GOOD.split("\n\n", maxsplit=1)[1]),
+    (fails_without_any_host, "fetch.yml", "---\n"),
     (calls_the_role_of_its_name, "fetch.yml", GOOD.replace("postgres.fetch", "postgres.backup")),
 ]
 

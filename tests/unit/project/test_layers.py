@@ -18,16 +18,17 @@ MODULE_UTILS = sorted((ROOT / "plugins" / "module_utils").glob("*.py"))
 #: everything below, and nobody but `_module` knows it.
 TOP = {"_module"}
 LAYERS: list[set[str]] = [
-    {"_backup"},  # an operation that others begin with
+    {"_seed"},  # a reset ends with it
+    {"_backup"},  # what changes a database begins with it
     {"_plan"},
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
     {"_roles", "_swap", "_target"},
     {"_archive"},
-    {"_backend", "_database", "_lock", "_row_counts", "_schema"},
+    {"_backend", "_database", "_lock", "_row_counts", "_schema", "_watchdog"},
     {"_docker", "_guard", "_journal", "_postgres"},
-    {"_measure", "_process", "_redaction", "_statements"},
+    {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
 ]
 
@@ -131,7 +132,7 @@ BROKEN = [
     (layering, "_docker", f"from {_OWN}_postgres import x\n"),
     (layering, "_docker", f"from {_OWN[:-1]} import _errors, _archive\n"),
     (layering, "_archive", f"from {_OWN}_migration import x\n"),
-    (layering, "_seed", f"from {_OWN}_restore import x\n"),
+    (layering, "_reset", f"from {_OWN}_restore import x\n"),
     (layering, "_backup", f"from {_OWN}_module import x\n"),
     (layering, "_backup", "def f():\n    from ._docker import x\n"),
     (stays_in_the_house, "_backup", "import subprocess\n"),

@@ -21,6 +21,9 @@ ROLES = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
 #: The one role that declares what all others share.
 SHARED_ROLE = "target"
 
+#: What the others hand to its entry points.
+HANDED_OVER = f"__dbops_{SHARED_ROLE}_"
+
 #: Prefixes that a role may use beside its own `dbops_<role>_`, with the reason in a word or two.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "preview_reset": ("dbops_reset_",),  # short for what people type
@@ -31,11 +34,8 @@ SHARED_IN_SPITE_OF_PREFIX = {
     "dbops_backup_dir",  # where every operation finds and keeps backups
 }
 
-#: A role that needs one of these holds logic that belongs in a module.
-FORBIDDEN = re.compile(
-    r"^\s*-?\s*(ignore_errors|changed_when|failed_when|until|(?:ansible\.builtin\.)?(?:set_fact|shell|command|raw|script))\s*:",
-    re.MULTILINE,
-)
+#: A task that needs one of these holds logic that belongs in a module.
+FORBIDDEN = {"ignore_errors", "changed_when", "failed_when", "until", "set_fact", "shell", "command", "raw", "script"}
 MAX_TASK_LINES = 60
 
 _VARIABLE = re.compile(r"(?<![\w.])(?:__)?dbops_\w+")
@@ -115,7 +115,7 @@ def internal_names_are_its_own(role: Path) -> list[str]:
     return [
         f"{name} is set inside the role but is not called {own} or {own}_..."
         for name in sorted(set_inside(role))
-        if name != own and not name.startswith(f"{own}_")
+        if name != own and not name.startswith((f"{own}_", HANDED_OVER))
     ]
 
 
@@ -123,12 +123,15 @@ def used_names_are_declared(role: Path) -> list[str]:
     """A typing error in a variable's name is an undefined variable only on the path that reads it."""
     shared = role.parent / SHARED_ROLE
     known = {*options_of(role), *set_inside(role), *options_of(shared), *set_inside(shared)}
+    if role == shared:
+        known |= {name for other in role.parent.iterdir() for name in set_inside(other) if name.startswith(HANDED_OVER)}
     used = set(_VARIABLE.findall(without_comments(texts(role, "tasks", "handlers", "vars", "templates"))))
     return [f"{name} is used but declared nowhere" for name in sorted(used - known)]
 
 
 def declared_names_are_used(role: Path) -> list[str]:
-    used = set(_VARIABLE.findall(without_comments(texts(role, "tasks", "handlers", "vars", "templates"))))
+    users = role.parent.iterdir() if role.name == SHARED_ROLE else [role]
+    used = {name for user in users for name in _VARIABLE.findall(without_comments(texts(user, "tasks", "handlers", "vars", "templates")))}
     return [f"{name} is documented but has no effect" for name in sorted(set(options_of(role)) - used)]
 
 
@@ -137,13 +140,23 @@ def names_entry_points_without_extension(role: Path) -> list[str]:
     return [f"{path.name}: {hit}" for path in yaml_files(role) for hit in _FROM_WITH_EXTENSION.findall(path.read_text(encoding="utf-8"))]
 
 
+def tasks_of(tasks: list[dict]) -> list[dict]:
+    """All tasks, those inside blocks included."""
+    return [
+        found
+        for task in tasks
+        for found in [task, *(inner for part in ("block", "rescue", "always") for inner in tasks_of(task.get(part) or []))]
+    ]
+
+
 def stays_thin(role: Path) -> list[str]:
     complaints = []
     for path in sorted((role / "tasks").rglob("*.yml")):
         text = path.read_text(encoding="utf-8")
         if len(text.splitlines()) > MAX_TASK_LINES:
             complaints.append(f"{path.name} has {len(text.splitlines())} lines, more than {MAX_TASK_LINES}")
-        complaints += [f"{path.name} uses {hit}: that belongs in a module" for hit in FORBIDDEN.findall(without_comments(text))]
+        keys = {key for task in tasks_of(yaml.safe_load(text) or []) for key in task}
+        complaints += [f"{path.name} uses {key}: that belongs in a module" for key in sorted(keys) if key.rpartition(".")[2] in FORBIDDEN]
     return complaints
 
 
@@ -189,7 +202,7 @@ GOOD = {
     ),
     "fetch/tasks/main.yml": (
         "---\n- name: Describe\n  ansible.builtin.import_role:\n    name: dbops.postgres.target\n"
-        '- name: Fetch\n  dbops.postgres.fetch:\n    jobs: "{{ dbops_fetch_jobs }}"\n    id: "{{ dbops_fetch_id }}"\n'
+        '- name: Fetch\n  dbops.postgres.fetch:\n    command: x\n    jobs: "{{ dbops_fetch_jobs }}"\n    id: "{{ dbops_fetch_id }}"\n'
         '    more: "{{ __dbops_target }}"\n  register: __dbops_fetch_result\n'
     ),
 }
@@ -227,6 +240,7 @@ BROKEN = [
     (names_entry_points_without_extension, "fetch/tasks/main.yml", "---\n- import_role:\n    tasks_from: x.yml\n", "tasks_from: x.yml"),
     (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  ansible.builtin.shell: x\n", "ansible.builtin.shell"),
     (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  debug:\n  ignore_errors: true\n", "ignore_errors"),
+    (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  block:\n    - name: B\n      command: x\n", "command"),
     (stays_thin, "fetch/tasks/main.yml", "---\n" + "# x\n" * 60, "has 61 lines"),
 ]
 
