@@ -50,7 +50,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes."""
+    """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes.
+
+    ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup.
+    """
 
     id: str
     database: str
@@ -72,6 +75,8 @@ class Manifest:
     pg_dump_version: str
     compression: str
     database_size: int
+    database_oid: int
+    next_transaction: int
     schema_fingerprint: str
     extensions: dict[str, str]
     roles: tuple[str, ...]

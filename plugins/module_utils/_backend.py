@@ -24,7 +24,7 @@ def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, se
     :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
     :param seconds: how long each may take.
     """
-    running = [container for container in backends if container.running]
+    running = [container for container in backends if container.in_service]
     restarted = []
     if restart == "always":
         for container in running:
@@ -40,7 +40,7 @@ def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, se
 
 def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float) -> list[str]:
     """One sentence for each backend that does not get healthy within ``seconds``."""
-    sentences = (wait_until_healthy(docker, container, seconds) for container in backends if container.running)
+    sentences = (wait_until_healthy(docker, container, seconds) for container in backends if container.in_service)
     return [sentence for sentence in sentences if sentence]
 
 

@@ -108,6 +108,8 @@ def _describe_contents(operation: Operation, connection: Connection, options: Ba
         pg_dump_version=operation.server.version,
         compression=compression,
         database_size=_database.size(operation.maintenance, operation.database),
+        database_oid=int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")),
+        next_transaction=int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")),
         schema_fingerprint=fingerprint(snapshot),
         extensions=dict(rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY 1")),
         roles=roles_in_use(connection, properties),

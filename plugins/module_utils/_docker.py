@@ -64,6 +64,11 @@ class Container:
         return self.status == "running"
 
     @property
+    def in_service(self) -> bool:
+        """Runs, or is meant to: a container that crashes at every start counts, one that was stopped does not."""
+        return self.status in ("running", "restarting")
+
+    @property
     def hostnames(self) -> tuple[str, ...]:
         """Every name under which other containers may know this one."""
         names = {self.name, self.id[:12]}

@@ -74,8 +74,15 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
     if selection is not None:
         require_one_environment(operation, evidence, selection)
     if risk is Risk.MARK:
-        if evidence.environment != PRODUCTION and not check_mode:
-            _require_consent(operation, evidence, confirm, "The marker '%s' lets destructive operations run on this database" % evidence.environment)
+        if evidence.environment not in (PRODUCTION, evidence.marker) and not check_mode:
+            reason = "It would be marked '%s' (now: %s), which lets destructive operations run on it. Its server's identity is %s: if that is the right server, add 'dbops_server_id: \"%s\"' to '%s' in the inventory" % (
+                evidence.environment,
+                "'%s'" % evidence.marker if evidence.marker else "not marked",
+                evidence.server_id,
+                evidence.server_id,
+                evidence.host,
+            )
+            _require_consent(operation, evidence, confirm, reason)
         return
     _require_agreement(operation, evidence)
     reasons = doubts(evidence)

@@ -191,7 +191,7 @@ def _report(
     summary = ["Migrated database '%s' with '%s' in %s: %s." % (operation.database, runner.command, duration_text(seconds), _extent(plan))]
     summary.append("Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)))
     summary.append("Backup before it: '%s'." % backup.manifest.id if backup else "No backup was made before it, as asked.")
-    healthy = [container.name for container in operation.target.backends if container.running]
+    healthy = [container.name for container in operation.target.backends if container.in_service]
     summary.append("Healthy: %s. New error lines in their logs: %d." % (", ".join(healthy) or "no backend runs", len(errors)))
     summary += errors[:10]
     facts = dict(facts, tables_before=before, tables_after=after, backend_errors=errors, runner_seconds=round(seconds, 3))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import signal
 import typing as t
 
@@ -140,16 +141,18 @@ class DbopsModule(AnsibleModule):
         facts = operation.facts() if operation else {"run_id": run_id, "operation": request.operation, "host": request.caller.host, "database": request.target.database, "started": started}
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
-            try:
-                self._record(request, dict(facts, result=kind, message=error.message))
-            except DbopsError as trouble:
-                self.warn(self._redactor.text(trouble.message))
+            self._record(request, dict(facts, result=kind, message=error.message))
         self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
 
     def _record(self, request: Request, entry: dict[str, t.Any]) -> None:
+        if not os.path.isdir(request.backup_dir):
+            return  # nothing was done yet, and what is wrong with the folder is in the message
         caller = request.caller
         entry = dict(entry, operator=caller.operator, controller=caller.controller, revision=caller.revision, finished=timestamp(utc_now()))
-        _journal.append(request.backup_dir, self._redactor.data(entry))
+        try:
+            _journal.append(request.backup_dir, self._redactor.data(entry))
+        except DbopsError as trouble:
+            self.warn(self._redactor.text(trouble.message))
 
 
 def _is_recorded(request: Request) -> bool:

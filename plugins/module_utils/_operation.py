@@ -33,6 +33,9 @@ if t.TYPE_CHECKING:
 #: The own setting that holds the environment marker.
 MARKER = "environment"
 
+#: The own setting that lists the seeds whose rows a database holds. It belongs to the contents: a restore takes it from the backup.
+SEEDS = "seeds"
+
 _TEMPORARY = re.compile(r"^dbops-([0-9]{8}T[0-9]{6}_[0-9a-f]{6})-")
 
 
@@ -84,7 +87,7 @@ class Operation:
     phases: dict[str, float] = field(default_factory=dict)
     _clock: float = field(default_factory=time.monotonic)
     _phase: str = ""
-    _folders: list[str] = field(default_factory=list)
+    _folders: dict[str, str] = field(default_factory=dict)
 
     @property
     def database(self) -> str:
@@ -121,23 +124,25 @@ class Operation:
             self.lock.set_phase(phase)
 
     def session(self, database: str = "", read_only: bool = False) -> contextlib.AbstractContextManager[Connection]:
-        """A session in the target database (or another one of the same server)."""
-        return session(self.target.address, database or self.database, self.application, read_only)
+        """A session in the target database (or another one of the same server); in check mode it cannot write."""
+        return session(self.target.address, database or self.database, self.application, read_only or not _writes(self.request))
 
     def work_folder(self, purpose: str) -> str:
-        """A private folder that is gone when the operation ends; in check mode not in the backup folder."""
+        """A private folder for one purpose, gone when the operation ends; in check mode not in the backup folder."""
+        if purpose in self._folders:
+            return self._folders[purpose]
         if self.check_mode or not self.request.backup_dir:
             path = tempfile.mkdtemp(prefix="dbops-%s-" % self.run_id)
         else:
             path = self.archive.work_folder(self.run_id, purpose)
-        self._folders.append(path)
+        self._folders[purpose] = path
         return path
 
     def tools(self) -> ToolBox:
         return ToolBox(self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"))
 
     def close(self) -> None:
-        for path in self._folders:
+        for path in self._folders.values():
             shutil.rmtree(path, ignore_errors=True)
 
     def facts(self) -> dict[str, t.Any]:
@@ -177,8 +182,9 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
     docker = Docker(request.docker_host)
     target = resolve(docker, request.target, redactor)
     application = "dbops %s %s" % (request.operation, run_id)
-    with session(target.address, target.maintenance_database, application) as maintenance, session(
-        target.address, target.maintenance_database, application + " lock"
+    read_only = not _writes(request)
+    with session(target.address, target.maintenance_database, application, read_only) as maintenance, session(
+        target.address, target.maintenance_database, application + " lock", read_only
     ) as lock_session:
         server = read_server(maintenance)
         evidence = gather_evidence(request, maintenance, server)
@@ -232,8 +238,7 @@ def _prepare(operation: Operation) -> None:
     if operation.server.in_recovery:
         raise DbopsError("The server in container '%s' is a standby (in recovery), where nothing can be changed: use the primary." % operation.target.container.name)
     operation.lock.take(operation.request.lock_wait)
-    if operation.request.risk is not _guard.Risk.MARK:
-        operation.archive.require_writable()
+    operation.archive.require_writable()
     operation.warnings += ["Clean-up after an interrupted run: %s." % done for done in clean_up(operation)]
     if operation.request.environment == _guard.PRODUCTION and not operation.evidence.marker and _database.exists(operation.maintenance, operation.database):
         _mark_as_production(operation)

@@ -120,6 +120,14 @@ def _unblock(connection: Connection, database: str) -> None:
     _database.set_own(connection, database, _SWAPPING, "")
 
 
+def drop_building(connection: Connection, building: str) -> None:
+    """On the way out of a failure; where even that fails, the next run drops it."""
+    try:
+        _database.drop(connection, building)
+    except Exception:  # the failure that led here is the one to report
+        return
+
+
 def finish_interrupted(connection: Connection, database: str) -> list[str]:
     """Put right what a dead run left: open a database that it had blocked, drop what it was building. Returns what was done."""
     done = []

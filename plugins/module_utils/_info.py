@@ -1,0 +1,85 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What state a database is in, without changing anything."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _journal, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils._backup import facts_of
+from ansible_collections.dbops.postgres.plugins.module_utils._lock import read_holder
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils._plan import make_plan, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import sessions
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import command_of, find_runner
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint, read_snapshot, tables
+from ansible_collections.dbops.postgres.plugins.module_utils._seed import read_seeds
+
+#: Seconds that the runner may take in the sandbox.
+_PLAN_TIMEOUT = 600
+
+
+def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
+    """Read everything; with a runner's command, also plan what is pending."""
+    _database.require(operation.maintenance, operation.database)
+    with operation.session(read_only=True) as connection:
+        snapshot = read_snapshot(connection)
+    backups, unreadable = operation.archive.catalogue(operation.database)
+    holder = read_holder(operation.maintenance, operation.database)
+    history = _journal.read(operation.archive.folder)
+    facts: dict[str, t.Any] = {
+        "server": asdict(operation.server),
+        "marker": operation.evidence.marker,
+        "doubts": _guard.doubts(operation.evidence),
+        "pinned": operation.request.server_id == operation.server.identifier,
+        "size": _database.size(operation.maintenance, operation.database),
+        "sessions": [asdict(item) for item in sessions(operation.maintenance, operation.database)],
+        "schema_fingerprint": fingerprint(snapshot),
+        "tables": tables(snapshot),
+        "seeds": read_seeds(operation),
+        "backups": [facts_of(backup) for backup in backups],
+        "unreadable_backups": unreadable,
+        "replaced_databases": [asdict(item) for item in _swap.kept_databases(operation.maintenance, operation.database)],
+        "running_operation": asdict(holder) if holder else None,
+        "last_operation": history[-1] if history else None,
+        "backends": [{"name": item.name, "image": item.image, "status": item.status, "health": item.health} for item in operation.target.backends],
+        "plan": None,
+    }
+    diff = None
+    if plan_with:
+        runner = find_runner(operation.docker, operation.target.backend(), command_of(plan_with, "migrate"), "")
+        plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
+        facts["plan"] = dict(plan_facts(plan), rc=plan.outcome.rc)
+        diff = {"prepared": render_plan(plan, operation.database, runner.command)}
+    return Result(False, _summary(operation, facts), facts, diff)
+
+
+def _summary(operation: Operation, facts: dict[str, t.Any]) -> list[str]:
+    server = operation.server
+    lines = [
+        "Database '%s' in container '%s': PostgreSQL %s, server %s (%s), %s, marked %s."
+        % (
+            operation.database,
+            operation.target.container.name,
+            server.version,
+            server.identifier,
+            "pinned" if facts["pinned"] else "not pinned",
+            size_text(facts["size"]),
+            "'%s'" % operation.evidence.marker if operation.evidence.marker else "not at all",
+        ),
+        "Schema %s, %d tables, %d sessions." % (facts["schema_fingerprint"][:12], len(facts["tables"]), len(facts["sessions"])),
+        "Backups: %d%s." % (len(facts["backups"]), ", the newest '%s'" % facts["backups"][0]["id"] if facts["backups"] else ""),
+    ]
+    if facts["running_operation"]:
+        lines.append("Busy: %s." % read_holder(operation.maintenance, operation.database))
+    if facts["plan"]:
+        lines.append("Pending migration: %s." % ("none" if facts["plan"]["empty"] else "%d statements" % len(facts["plan"]["statements"])))
+    if facts["sessions"]:
+        oldest = facts["sessions"][0]
+        lines.append("Oldest session: pid %d of '%s', %s." % (oldest["pid"], oldest["application"], duration_text(oldest["seconds"])))
+    return lines

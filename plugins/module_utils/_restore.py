@@ -1,0 +1,340 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Put a backup's contents in the place of a database: restore beside it, compare, swap by rename, prove the backend well, or swap back."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import typing as t
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _archive, _backend, _database, _dump, _guard, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, check_backup, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
+from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, decompress, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute
+from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, count_large_objects, count_newer_rows, count_rows, differences
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import difference, fingerprint, read_snapshot, render
+
+UNDO = "undo"
+
+#: How a restored copy is called that did not get the backend well; undo must not bring it back.
+REJECTED = "rejected"
+
+#: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
+_ROOM = 1.2
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """``backup``: ``latest``, an id, a UTC time, ``undo``, or an absolute path. Times in seconds."""
+
+    backup: str
+    backup_first: bool = True
+    jobs: int = 2
+    restart: str = "auto"
+    health_timeout: float = 60
+    session_timeout: float = 10
+    keep: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is restored: one of our backups, or a file made by hand."""
+
+    backup: Backup | None = None
+    file: PlainFile | None = None
+
+    @property
+    def name(self) -> str:
+        return self.backup.manifest.id if self.backup else self.file.path if self.file else ""
+
+    @property
+    def made(self) -> datetime.datetime:
+        if self.backup:
+            return t.cast(datetime.datetime, _archive.parse_time(self.backup.manifest.created))
+        return datetime.datetime.fromtimestamp(self.file.modified if self.file else 0, datetime.timezone.utc)
+
+    @property
+    def server_major(self) -> int:
+        return self.backup.manifest.server_version_number // 10000 if self.backup else self.file.server_major if self.file else 0
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the database will have, as far as that is known."""
+        if self.backup:
+            return int(self.backup.manifest.database_size * _ROOM)
+        return int((self.file.size if self.file else 0) * _ROOM)
+
+
+def restore(operation: Operation, options: RestoreOptions) -> Result:
+    """The module's work."""
+    if options.backup == UNDO:
+        return undo(operation, options)
+    source = find_source(operation, options.backup)
+    exists = _database.exists(operation.maintenance, operation.database)
+    if exists:
+        _swap.require_swappable(operation.maintenance, operation.database)
+    operation.enter("restore: check")
+    _require_restorable(operation, source)
+    lost = rows_lost(operation, source) if exists else {}
+    facts: dict[str, t.Any] = {"source": _source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
+    diff = _diff(operation, source, lost)
+    if operation.check_mode:
+        return Result(True, _announcement(operation, source, lost), facts, diff)
+    building = _swap.building_name(operation.database, operation.run_id)
+    try:
+        counted = _build(operation, source, options, building)
+        if exists and options.backup_first:
+            require_space(operation)
+            facts["backup_before"] = facts_of(make_backup(operation, BackupOptions("before_restore", options.jobs)))
+        kept = _put_in_place(operation, options, building, source.name, "restore")
+    except BaseException:
+        _swap.drop_building(operation.maintenance, building)
+        raise
+    facts.update(replaced=kept, tables=[asdict(table) for table in counted])
+    dropped = _swap.drop_kept(operation.maintenance, operation.database, "restore", options.keep) if options.keep else []
+    return Result(True, _report(operation, source, counted, kept, facts, dropped), facts, diff, {"source": source.name, "replaced": kept, "rows_lost": lost})
+
+
+def undo(operation: Operation, options: RestoreOptions) -> Result:
+    """Put the database back that the last restore or reset replaced."""
+    _database.require(operation.maintenance, operation.database)
+    kept = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.by != REJECTED]
+    if not kept:
+        raise DbopsError("There is nothing to undo: no replaced database of '%s' is kept on this server." % operation.database)
+    previous = kept[0]
+    diff = {"before": "%s is as it is now\n" % operation.database, "after": "%s is what '%s' holds\n" % (operation.database, previous.name)}
+    facts: dict[str, t.Any] = {"source": {"name": previous.name, "kind": "replaced database", "made": previous.at}, "rows_lost": {}, "replaced": None, "backup_before": None}
+    if operation.check_mode:
+        return Result(True, ["Would put '%s' (replaced by %s at %s) back as '%s'." % (previous.name, previous.by, previous.at, operation.database)], facts, diff)
+    _swap.require_swappable(operation.maintenance, operation.database)
+    _stamp(operation, previous.name, "", keep_seeds=True)
+    facts["replaced"] = _put_in_place(operation, options, previous.name, previous.name, "undo")
+    summary = [
+        "Database '%s' is again what it was before the %s of %s." % (operation.database, previous.by, previous.at),
+        "What it was until now is kept as '%s' (to go back to that: the same command once more)." % facts["replaced"],
+    ]
+    return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
+
+
+def find_source(operation: Operation, wanted: str) -> Source:
+    """:raises DbopsError: naming what there is."""
+    if wanted.startswith("/"):
+        if os.path.isdir(wanted):
+            return Source(backup=_archive.read_backup(wanted.rstrip("/")))
+        return Source(file=inspect_file(wanted))
+    backups, unreadable = operation.archive.catalogue()
+    if wanted in unreadable:
+        _archive.read_backup(os.path.join(operation.archive.folder, wanted))
+    return Source(backup=_archive.select(backups, wanted, operation.server.identifier))
+
+
+def _require_restorable(operation: Operation, source: Source) -> None:
+    """Everything that can be known before a byte is restored."""
+    if source.server_major > operation.server.major:
+        raise DbopsError(
+            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d."
+            % (source.name, source.server_major, operation.server.major, source.server_major)
+        )
+    if source.backup:
+        check_backup(source.backup)
+        missing = _missing_roles(operation, source.backup)
+        if missing:
+            raise DbopsError("The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again." % (source.name, ", ".join(missing)))
+    free = data_volume_space(operation)
+    if free is not None and free < source.needed:
+        raise DbopsError(
+            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free." % (operation.target.container.name, size_text(source.needed), size_text(free))
+        )
+
+
+def _missing_roles(operation: Operation, backup: Backup) -> list[str]:
+    from_manifest = set(backup.manifest.roles)
+    if _database.exists(operation.maintenance, operation.database):
+        from_manifest -= {setting.role for setting in backup.manifest.properties.settings}
+    return sorted(role for role in from_manifest if not role.startswith("pg_") and not _role_exists(operation, role))
+
+
+def _role_exists(operation: Operation, role: str) -> bool:
+    cursor = operation.maintenance.cursor()
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+    return cursor.fetchone() is not None
+
+
+def data_volume_space(operation: Operation) -> int | None:
+    """Free bytes where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
+    cursor = operation.maintenance.cursor()
+    cursor.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    found = cursor.fetchone()
+    if not found:
+        return None
+    outcome = operation.docker.exec(operation.target.container.id, ["df", "-Pk", found[0]])
+    words = outcome.stdout.split("\n")[-2].split() if outcome.rc == 0 and outcome.stdout.count("\n") >= 2 else []
+    return int(words[3]) * 1024 if len(words) >= 4 and words[3].isdigit() else None
+
+
+def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
+    """Rows by table that the live database has and the backup has not: newer ones exactly, where the backup is of this very database;
+    else by the difference of the counts. Empty for a file without a manifest, of which nothing is known."""
+    if not source.backup:
+        return {}
+    manifest = source.backup.manifest
+    with operation.session(read_only=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+        if cursor.fetchone() == (manifest.database_oid,) and manifest.server_identifier == operation.server.identifier:
+            return count_newer_rows(connection, manifest.next_transaction)
+        held = {table.name: table.rows for table in manifest.tables}
+        return {table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)}
+
+
+def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
+    """Restore into a new database and compare; returns what is in it."""
+    operation.enter("restore: create")
+    properties = _properties(operation, source)
+    _database.create(operation.maintenance, building, properties)
+    operation.enter("restore: load")
+    tools = operation.tools()
+    if source.backup:
+        _dump.restore(tools, source.backup.path, building, options.jobs)
+    elif source.file:
+        _load_file(operation, tools, source.file, building)
+    operation.enter("restore: compare")
+    with operation.session(building) as connection:
+        counted = count_rows(connection)
+        if source.backup:
+            _compare(operation, source.backup, counted, connection)
+        execute(connection, "ANALYZE")
+    _database.apply_properties(operation.maintenance, building, properties)
+    seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
+    _stamp(operation, building, seeds, keep_seeds=False)
+    return counted
+
+
+def _properties(operation: Operation, source: Source) -> _database.Properties:
+    """What belongs to the database itself: the live one's where there is one, else the manifest's."""
+    if _database.exists(operation.maintenance, operation.database):
+        return _database.read_properties(operation.maintenance, operation.database)
+    if source.backup:
+        return source.backup.manifest.properties
+    template = _database.read_properties(operation.maintenance, operation.request.target.maintenance_database)
+    return replace(template, owner=operation.target.address.user, grants=None, settings=(), comment="", connection_limit=-1)
+
+
+def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, building: str) -> None:
+    path = file.path
+    if file.kind == "sql.gz":
+        path = os.path.join(operation.work_folder("file"), "dump.sql")
+        decompress(file, path)
+    if file.kind == "custom":
+        argv = ["pg_restore", "--exit-on-error", "--no-password", "--dbname=", "/dbops/file"]
+    else:
+        argv = ["psql", "--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=/dbops/file"]
+    outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
+    if outcome.rc != 0:
+        raise DbopsError(_dump.tool_failure(argv[0], outcome, "the new database '%s'" % building) + " The live database is untouched.", output=outcome.output)
+
+
+def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: t.Any) -> None:
+    """:raises DbopsError: where a count differs. What a restore itself can change is a warning, so that it cannot refuse a right one."""
+    wrong = differences(backup.manifest.tables, counted)
+    objects = count_large_objects(connection)
+    if objects != backup.manifest.large_objects:
+        wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
+    if wrong:
+        raise DbopsError("The restored copy differs from the manifest of '%s': %s. The live database is untouched." % (backup.manifest.id, "; ".join(wrong[:10])), differences=wrong)
+    snapshot = read_snapshot(connection)
+    if fingerprint(snapshot) != backup.manifest.schema_fingerprint:
+        with open(os.path.join(backup.path, _archive.SCHEMA), encoding="utf-8") as stream:
+            lines = render(difference(json.load(stream), snapshot))
+        operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
+
+
+def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) -> None:
+    """The marker of the database that is replaced, or production's; the seeds are those that the contents have had."""
+    marker = operation.evidence.marker or (_guard.PRODUCTION if operation.request.environment == _guard.PRODUCTION else "")
+    _database.set_own(operation.maintenance, database, MARKER, marker)
+    if not keep_seeds:
+        _database.set_own(operation.maintenance, database, SEEDS, seeds)
+
+
+def _put_in_place(operation: Operation, options: RestoreOptions, replacement: str, name: str, by: str) -> str:
+    """Swap, see the backends well, or swap back; returns under which name the old database is kept."""
+    operation.enter("restore: swap")
+    kept = swap_in(operation, replacement, by, options.session_timeout)
+    operation.enter("restore: backend")
+    restarted = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
+    operation.warnings += ["Backend '%s' was restarted." % container for container in restarted]
+    sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout)
+    if not sick:
+        return kept
+    if not kept:
+        raise DbopsError("'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(sick)))
+    rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
+    _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
+    raise DbopsError(
+        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'." % (name, " ".join(sick), rejected)
+    )
+
+
+def swap_in(operation: Operation, replacement: str, by: str, session_timeout: float) -> str:
+    """The swap itself; returns the old database's new name."""
+    return _swap.swap(operation.maintenance, operation.database, replacement, by, operation.run_id, timestamp(utc_now()), session_timeout)
+
+
+def _source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
+    return {
+        "name": source.name,
+        "kind": "backup" if source.backup else "file (%s)" % (source.file.kind if source.file else ""),
+        "made": timestamp(source.made),
+        "age_seconds": int((operation.started_at - source.made).total_seconds()),
+        "server_major": source.server_major,
+        "needed": source.needed,
+    }
+
+
+def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[str, str]:
+    before = ["%s as it is now" % operation.database] + ["%s: %s newer than the backup" % (table, count_text(number, "row")) for table, number in sorted(lost.items())]
+    after = ["%s as it was at %s (%s)" % (operation.database, timestamp(source.made), source.name)]
+    return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
+
+
+def _announcement(operation: Operation, source: Source, lost: dict[str, int]) -> list[str]:
+    age = duration_text((operation.started_at - source.made).total_seconds())
+    free = data_volume_space(operation)
+    lines = [
+        "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),
+        "Made on PostgreSQL %s, this server is %d. Room on the data volume: %s needed, %s free."
+        % (source.server_major or "(unknown)", operation.server.major, size_text(source.needed), size_text(free) if free is not None else "unknown"),
+    ]
+    if source.file:
+        lines.append("It is a file without a manifest: it is complete, but which rows would be lost cannot be told.")
+    elif lost:
+        lines.append("Rows newer than it, which would be lost: %s." % ", ".join("%s %d" % item for item in sorted(lost.items())))
+    else:
+        lines.append("No row is newer than it.")
+    return lines
+
+
+def _report(operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]) -> list[str]:
+    proved = "every count compared with the manifest" if source.backup else "a file without a manifest: complete, the counts cannot be compared"
+    lines = [
+        "Database '%s' is now as it was at %s: '%s', %s in %s, %s."
+        % (operation.database, timestamp(source.made), source.name, count_text(sum(table.rows for table in counted), "row"), count_text(len(counted), "table"), proved)
+    ]
+    if kept:
+        lines.append("What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo" % (kept, operation.evidence.host))
+    if facts["backup_before"]:
+        lines.append("Backup of what it was: '%s'." % facts["backup_before"]["id"])
+    others = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.name != kept]
+    if others:
+        lines.append("Older replaced databases take room: %s." % ", ".join("'%s' (%s)" % (item.name, size_text(item.size)) for item in others))
+    return lines + ["Dropped the replaced database '%s'." % name for name in dropped]
