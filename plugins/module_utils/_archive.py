@@ -143,10 +143,14 @@ class Archive:
             pass
         except OSError as error:
             raise DbopsError(
-                "The backup folder '%s' cannot be made (%s): as root on that host, run: install -d -m 0700 -o %s '%s'" % (self.folder, error.strerror, user, self.folder)
+                "The backup folder '%s' cannot be made (%s): as root on that host, run: install -d -m 0700 -o %s '%s'"
+                % (self.folder, error.strerror, user, self.folder)
             ) from None
         if not os.path.isdir(self.folder) or not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
-            raise DbopsError("The backup folder '%s' is not a folder that this user may write: as root on that host, run: chown %s '%s'" % (self.folder, user, self.folder))
+            raise DbopsError(
+                "The backup folder '%s' is not a folder that this user may write: as root on that host, run: chown %s '%s'"
+                % (self.folder, user, self.folder)
+            )
 
     def free_space(self) -> int:
         """Bytes that this user may still write."""
@@ -229,7 +233,10 @@ def read_backup(path: str) -> Backup:
     if seal is None or seal != _seal(data):
         raise DbopsError("The manifest '%s' was changed after the backup was made: use another backup." % name)
     if data.get("format", 0) > FORMAT:
-        raise DbopsError("The backup '%s' was made by a newer version of this collection (format %d, known: %d): upgrade the collection." % (path, data["format"], FORMAT))
+        raise DbopsError(
+            "The backup '%s' was made by a newer version of this collection (format %d, known: %d): upgrade the collection."
+            % (path, data["format"], FORMAT)
+        )
     try:
         return Backup(path, Manifest.from_json(data))
     except (KeyError, TypeError):
@@ -249,9 +256,15 @@ def verify_files(backup: Backup) -> None:
         full = os.path.join(backup.path, path)
         size = os.path.getsize(full)
         if size != entry.size:
-            raise DbopsError("Backup '%s' is damaged: the file '%s' has %d bytes instead of %d. Use another backup." % (backup.manifest.id, path, size, entry.size))
+            raise DbopsError(
+                "Backup '%s' is damaged: the file '%s' has %d bytes instead of %d. Use another backup."
+                % (backup.manifest.id, path, size, entry.size)
+            )
         if sha256(full) != entry.sha256:
-            raise DbopsError("Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup." % (backup.manifest.id, path))
+            raise DbopsError(
+                "Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup."
+                % (backup.manifest.id, path)
+            )
 
 
 def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> Backup:
@@ -273,7 +286,10 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> 
                 return backup
     listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
     if backups and not own and (wanted == "latest" or moment is not None):
-        raise DbopsError("No backup of this server was found; those there are come from another server. Name one by its id if it is the right one: %s." % listed)
+        raise DbopsError(
+            "No backup of this server was found; those there are come from another server. Name one by its id if it is the right one: %s."
+            % listed
+        )
     raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))
 
 

@@ -60,14 +60,23 @@ def wait_until_healthy(docker: Docker, container: Container, seconds: float) -> 
 def _trouble(docker: Docker, container: Container) -> str:
     seen = docker.container(container.id)
     if not seen.running or seen.restarts > container.restarts:
-        return "Backend '%s' is %s and was restarted %d times: look at 'docker logs %s'." % (seen.name, seen.status, seen.restarts, seen.name)
+        return "Backend '%s' is %s and was restarted %d times: look at 'docker logs %s'." % (
+            seen.name,
+            seen.status,
+            seen.restarts,
+            seen.name,
+        )
     if not seen.health_command:
         return ""
     outcome = docker.exec(seen.id, seen.health_command, timeout=30)
     if outcome.rc == 0:
         return ""
     said = " ".join(outcome.output.split())[-300:]
-    return "Backend '%s' is not healthy: its check '%s' says: %s" % (seen.name, " ".join(seen.health_command), said or "exit status %d" % outcome.rc)
+    return "Backend '%s' is not healthy: its check '%s' says: %s" % (
+        seen.name,
+        " ".join(seen.health_command),
+        said or "exit status %d" % outcome.rc,
+    )
 
 
 def new_error_lines(docker: Docker, backends: t.Sequence[Container], since: str, most: int = 20) -> list[str]:

@@ -12,7 +12,15 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _dump
-from ansible_collections.dbops.postgres.plugins.module_utils._archive import SCHEMA, Archive, Backup, Manifest, read_backup, verify_files, write_file
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import (
+    SCHEMA,
+    Archive,
+    Backup,
+    Manifest,
+    read_backup,
+    verify_files,
+    write_file,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result, timestamp, utc_now
@@ -53,10 +61,19 @@ def back_up(operation: Operation, options: BackupOptions) -> Result:
     estimate = require_space(operation)
     if operation.check_mode:
         backup_id = operation.archive.new_id(operation.database, operation.started_at, options.reason)
-        lines = ["Would back up database '%s' to '%s/%s...': %s." % (operation.database, operation.archive.folder, backup_id.rsplit("_", 1)[0], estimate)]
+        lines = [
+            "Would back up database '%s' to '%s/%s...': %s."
+            % (operation.database, operation.archive.folder, backup_id.rsplit("_", 1)[0], estimate)
+        ]
         return Result(True, lines, facts={"backup": None, "estimate": estimate.__dict__}, diff=_diff(operation))
     backup = make_backup(operation, options)
-    return Result(True, describe(operation, backup), facts={"backup": facts_of(backup), "estimate": estimate.__dict__}, diff=_diff(operation), journal={"backup": backup.manifest.id})
+    return Result(
+        True,
+        describe(operation, backup),
+        facts={"backup": facts_of(backup), "estimate": estimate.__dict__},
+        diff=_diff(operation),
+        journal={"backup": backup.manifest.id},
+    )
 
 
 def make_backup(operation: Operation, options: BackupOptions) -> Backup:
@@ -82,7 +99,9 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     return operation.archive.publish(work, manifest)
 
 
-def _describe_contents(operation: Operation, connection: Connection, options: BackupOptions, compression: str, created: str, work: str) -> Manifest:
+def _describe_contents(
+    operation: Operation, connection: Connection, options: BackupOptions, compression: str, created: str, work: str
+) -> Manifest:
     """Everything the manifest says, read in the snapshot that was dumped. The schema itself goes into a file beside the dump."""
     properties = _database.read_properties(operation.maintenance, operation.database)
     snapshot = read_snapshot(connection)
@@ -175,7 +194,10 @@ def estimate_space(operation: Operation) -> Estimate:
             ratio = backup.manifest.size / backup.manifest.database_size
             return Estimate(int(now * ratio * _GROWTH), free, "from the backup '%s'" % backup.manifest.id)
     with operation.session(read_only=True) as connection:
-        tables = value(connection, "SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace <> 'pg_catalog'::regnamespace")
+        tables = value(
+            connection,
+            "SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace <> 'pg_catalog'::regnamespace",
+        )
     return Estimate(int(tables), free, "the size of the tables, uncompressed")
 
 
@@ -198,7 +220,8 @@ def describe(operation: Operation, backup: Backup) -> list[str]:
             size_text(manifest.database_size),
             duration_text(seconds),
         ),
-        "It is in '%s'. To go back to it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s" % (backup.path, operation.evidence.host, manifest.id),
+        "It is in '%s'. To go back to it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s"
+        % (backup.path, operation.evidence.host, manifest.id),
     ]
 
 
@@ -239,7 +262,15 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
         except DbopsError as error:
             damaged[backup.manifest.id] = error.message
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
-    summary += ["%s  %s  %s  %s" % (backup.manifest.id, backup.manifest.created, size_text(backup.manifest.size), count_text(backup.manifest.rows, "row")) for backup in backups]
+    summary += [
+        "%s  %s  %s  %s"
+        % (backup.manifest.id, backup.manifest.created, size_text(backup.manifest.size), count_text(backup.manifest.rows, "row"))
+        for backup in backups
+    ]
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
     summary += list(damaged.values())
-    return Result(False, summary, facts={"backups": [facts_of(backup) for backup in backups], "unreadable": unreadable, "damaged": damaged, "verified": verify})
+    return Result(
+        False,
+        summary,
+        facts={"backups": [facts_of(backup) for backup in backups], "unreadable": unreadable, "damaged": damaged, "verified": verify},
+    )

@@ -23,7 +23,14 @@ if t.TYPE_CHECKING:
 OWN_SETTING = "dbops."
 
 #: Settings whose value is a list of quoted names (GUC_LIST_QUOTE in PostgreSQL's source; pg_dump keeps the same list).
-_LISTS = {"local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories"}
+_LISTS = {
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
 
 _PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
 
@@ -101,7 +108,9 @@ def require(connection: Connection, database: str) -> None:
     """:raises ServerError: where there is no such database, naming those that there are."""
     if not exists(connection, database):
         names = [name for (name,) in rows(connection, "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")]
-        raise ServerError("There is no database '%s' on this server. Databases here: %s. Check dbops_database." % (database, ", ".join(names)))
+        raise ServerError(
+            "There is no database '%s' on this server. Databases here: %s. Check dbops_database." % (database, ", ".join(names))
+        )
 
 
 def read_properties(connection: Connection, database: str) -> Properties:
@@ -112,13 +121,26 @@ def read_properties(connection: Connection, database: str) -> Properties:
     version = "d.datcollversion" if number >= 150000 else "NULL"
     columns = row(
         connection,
-        "SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, " + provider + ", coalesce(" + locale + ", ''),"
-        " coalesce(" + version + ", ''), t.spcname, d.datconnlimit, coalesce(shobj_description(d.oid, 'pg_database'), ''), d.datacl IS NULL, d.oid"
+        f"SELECT d.oid, d.datacl IS NULL, {provider}, pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,"
+        f" coalesce({locale}, ''), coalesce({version}, ''), t.spcname, d.datconnlimit, coalesce(shobj_description(d.oid, 'pg_database'), '')"
         " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = %s",
         (database,),
     )
-    unchanged, oid = columns[10], columns[11]
-    return Properties(*columns[:4], _PROVIDERS[columns[4]], *columns[5:10], None if unchanged else _read_grants(connection, oid), _read_settings(connection, oid))
+    oid, untouched, provider_letter, owner, encoding, collate, ctype, locale_name, collation_version, tablespace, limit, comment = columns
+    return Properties(
+        owner=owner,
+        encoding=encoding,
+        collate=collate,
+        ctype=ctype,
+        provider=_PROVIDERS[provider_letter],
+        locale=locale_name,
+        collation_version=collation_version,
+        tablespace=tablespace,
+        connection_limit=limit,
+        comment=comment,
+        grants=None if untouched else _read_grants(connection, oid),
+        settings=_read_settings(connection, oid),
+    )
 
 
 def _read_grants(connection: Connection, oid: int) -> tuple[Grant, ...]:
@@ -154,7 +176,11 @@ def create(connection: Connection, database: str, properties: Properties) -> Non
     if connection.server_version >= 150000 and properties.provider != "libc":
         clauses.append(sql.SQL("LOCALE_PROVIDER {}").format(sql.Identifier(properties.provider)))
         if properties.locale:
-            clauses.append(sql.SQL("{} {}").format(sql.SQL("ICU_LOCALE" if properties.provider == "icu" else "BUILTIN_LOCALE"), sql.Literal(properties.locale)))
+            clauses.append(
+                sql.SQL("{} {}").format(
+                    sql.SQL("ICU_LOCALE" if properties.provider == "icu" else "BUILTIN_LOCALE"), sql.Literal(properties.locale)
+                )
+            )
     execute(connection, sql.SQL(" ").join(clauses))
 
 
@@ -182,7 +208,11 @@ def grant_statement(name: sql.Identifier, grant: Grant) -> sql.Composed:
 
 
 def setting_statement(name: sql.Identifier, setting: Setting) -> sql.Composed:
-    whose = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(setting.role), name) if setting.role else sql.SQL("DATABASE {}").format(name)
+    whose = (
+        sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(setting.role), name)
+        if setting.role
+        else sql.SQL("DATABASE {}").format(name)
+    )
     values = split_names(setting.value) if setting.name in _LISTS else [setting.value]
     parts = [sql.Identifier(part) for part in setting.name.split(".")]
     return sql.SQL("ALTER {} SET {} TO {}").format(whose, sql.SQL(".").join(parts), sql.SQL(", ").join(map(sql.Literal, values)))
@@ -225,7 +255,9 @@ def set_own(connection: Connection, database: str, name: str, text: str) -> None
     if text:
         execute(connection, setting_statement(identifier, Setting("", OWN_SETTING + name, text)))
     else:
-        execute(connection, sql.SQL("ALTER DATABASE {} RESET {}.{}").format(identifier, sql.Identifier(OWN_SETTING[:-1]), sql.Identifier(name)))
+        execute(
+            connection, sql.SQL("ALTER DATABASE {} RESET {}.{}").format(identifier, sql.Identifier(OWN_SETTING[:-1]), sql.Identifier(name))
+        )
 
 
 def read_own(connection: Connection, name: str) -> dict[str, str]:

@@ -23,10 +23,19 @@ LABEL_RUN = "dbops.run"
 LABEL_TARGET = "dbops.target"
 
 _ENGINE_TROUBLE = (
-    ("permission denied while trying to connect", "User may not use the Docker engine: add the SSH user to the group 'docker' and log in again."),
-    ("cannot connect to the docker daemon", "The Docker engine does not answer: start it with 'systemctl start docker', then run this again."),
+    (
+        "permission denied while trying to connect",
+        "User may not use the Docker engine: add the SSH user to the group 'docker' and log in again.",
+    ),
+    (
+        "cannot connect to the docker daemon",
+        "The Docker engine does not answer: start it with 'systemctl start docker', then run this again.",
+    ),
     ("error during connect", "The Docker engine does not answer at the configured address: check dbops_docker_host."),
-    ("no space left on device", "The Docker engine has no disk space left: free some, for example with 'docker system df' and 'docker image prune'."),
+    (
+        "no space left on device",
+        "The Docker engine has no disk space left: free some, for example with 'docker system df' and 'docker image prune'.",
+    ),
 )
 
 
@@ -143,9 +152,13 @@ class Docker:
         if len(found) == 1:
             return self.container(found[0])
         if not found:
-            raise EngineError("Compose project '%s' has no container for service '%s' on this host: start it with 'docker compose up -d'." % (project, service))
+            raise EngineError(
+                "Compose project '%s' has no container for service '%s' on this host: start it with 'docker compose up -d'."
+                % (project, service)
+            )
         raise EngineError(
-            "Compose project '%s' has %d containers for service '%s' (%s): name one with dbops_container." % (project, len(found), service, ", ".join(found))
+            "Compose project '%s' has %d containers for service '%s' (%s): name one with dbops_container."
+            % (project, len(found), service, ", ".join(found))
         )
 
     def matching(self, patterns: t.Iterable[str]) -> list[Container]:
@@ -166,7 +179,9 @@ class Docker:
 
     def logs(self, container: str, since: str = "", tail: int = 2000, kept: int | None = 512 * 1024) -> str:
         """A container's log, its output before its errors: at most ``tail`` lines (-1 for all), at most twice ``kept`` bytes of each."""
-        outcome = self._call(["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + [container], check=False, kept=kept)
+        outcome = self._call(
+            ["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + [container], check=False, kept=kept
+        )
         return outcome.stdout + outcome.stderr
 
     def labelled(self, label: str, value: str) -> list[tuple[str, str, str]]:
@@ -243,7 +258,9 @@ class Docker:
         if outcome.rc != 0:
             raise EngineError("Container '%s' did not restart: %s" % (container, outcome.stderr.strip()))
 
-    def _call(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, check: bool = True, kept: int | None = KEPT, **options: t.Any) -> Outcome:
+    def _call(
+        self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, check: bool = True, kept: int | None = KEPT, **options: t.Any
+    ) -> Outcome:
         try:
             outcome = self._execute([*self._base, *argv], env=env, kept=kept, **options)
         except FileNotFoundError:
@@ -298,7 +315,9 @@ def parse_container(data: dict[str, t.Any]) -> Container:
     """One object of ``docker container inspect``."""
     config, state = data["Config"], data["State"]
     endpoints = tuple(
-        Endpoint(network=name, address=place.get("IPAddress") or place.get("GlobalIPv6Address") or "", aliases=tuple(place.get("Aliases") or ()))
+        Endpoint(
+            network=name, address=place.get("IPAddress") or place.get("GlobalIPv6Address") or "", aliases=tuple(place.get("Aliases") or ())
+        )
         for name, place in sorted(((data.get("NetworkSettings") or {}).get("Networks") or {}).items())
     )
     return Container(
@@ -332,7 +351,12 @@ def _health_command(check: dict[str, t.Any]) -> tuple[str, ...]:
 def parse_image(data: dict[str, t.Any]) -> Image:
     """One object of ``docker image inspect``."""
     config = data.get("Config") or {}
-    return Image(id=data["Id"], env=parse_env(config.get("Env")), volumes=tuple(sorted(config.get("Volumes") or {})), labels=config.get("Labels") or {})
+    return Image(
+        id=data["Id"],
+        env=parse_env(config.get("Env")),
+        volumes=tuple(sorted(config.get("Volumes") or {})),
+        labels=config.get("Labels") or {},
+    )
 
 
 def _raise_engine_trouble(outcome: Outcome) -> None:
@@ -345,5 +369,8 @@ def _raise_engine_trouble(outcome: Outcome) -> None:
 def require_running(container: Container) -> Container:
     """:raises DbopsError: where the container does not run."""
     if not container.running:
-        raise DbopsError("Container '%s' is %s, not running: start it with 'docker start %s' and look at 'docker logs %s'." % ((container.name, container.status) + (container.name,) * 2))
+        raise DbopsError(
+            "Container '%s' is %s, not running: start it with 'docker start %s' and look at 'docker logs %s'."
+            % ((container.name, container.status) + (container.name,) * 2)
+        )
     return container

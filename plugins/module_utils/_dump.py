@@ -80,7 +80,14 @@ def best_compression(version_number: int, configure: str) -> str:
 
 def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, compression: str) -> None:
     """Dump a whole database in directory format to ``folder/dump``, as the exported snapshot sees it."""
-    argv = ["pg_dump", "--format=directory", "--jobs=%d" % jobs, "--compress=" + compression, "--no-password", "--file=%s/backup/dump" % _MOUNT]
+    argv = [
+        "pg_dump",
+        "--format=directory",
+        "--jobs=%d" % jobs,
+        "--compress=" + compression,
+        "--no-password",
+        "--file=%s/backup/dump" % _MOUNT,
+    ]
     outcome = tools.run("dump", argv + (["--snapshot=" + snapshot] if snapshot else []), ((folder, _MOUNT + "/backup", True),), database)
     if outcome.rc != 0:
         raise DbopsError(tool_failure("pg_dump", outcome, "database '%s'" % database), output=outcome.output)

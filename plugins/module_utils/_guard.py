@@ -75,12 +75,16 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
         require_one_environment(operation, evidence, selection)
     if risk is Risk.MARK:
         if evidence.environment not in (PRODUCTION, evidence.marker) and not check_mode:
-            reason = "It would be marked '%s' (now: %s), which lets destructive operations run on it. Its server's identity is %s: if that is the right server, add 'dbops_server_id: \"%s\"' to '%s' in the inventory" % (
-                evidence.environment,
-                "'%s'" % evidence.marker if evidence.marker else "not marked",
-                evidence.server_id,
-                evidence.server_id,
-                evidence.host,
+            reason = (
+                "It would be marked '%s' (now: %s), which lets destructive operations run on it. Its server's identity is %s:"
+                " if that is the right server, add 'dbops_server_id: \"%s\"' to '%s' in the inventory"
+                % (
+                    evidence.environment,
+                    "'%s'" % evidence.marker if evidence.marker else "not marked",
+                    evidence.server_id,
+                    evidence.server_id,
+                    evidence.host,
+                )
             )
             _require_consent(operation, evidence, confirm, reason)
         return
@@ -89,7 +93,12 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
     if risk is Risk.DISPOSABLE and reasons:
         raise Refused("Refused: '%s' is not proved to be disposable. %s Nothing was touched." % (evidence.database, " ".join(reasons)))
     if risk is Risk.OVERWRITE and reasons and not check_mode:
-        _require_consent(operation, evidence, confirm, "'%s' on '%s' counts as production (%s)" % (evidence.database, evidence.host, reasons[0].rstrip(".")))
+        _require_consent(
+            operation,
+            evidence,
+            confirm,
+            "'%s' on '%s' counts as production (%s)" % (evidence.database, evidence.host, reasons[0].rstrip(".")),
+        )
 
 
 def doubts(evidence: Evidence) -> list[str]:
@@ -103,7 +112,10 @@ def doubts(evidence: Evidence) -> list[str]:
             % ("marked '%s'" % evidence.marker if evidence.marker else "not marked", evidence.environment, evidence.host)
         )
     if not evidence.pinned_server_id:
-        reasons.append("The inventory pins no server: add 'dbops_server_id: \"%s\"' to '%s' if that is the right server." % (evidence.server_id, evidence.host))
+        reasons.append(
+            "The inventory pins no server: add 'dbops_server_id: \"%s\"' to '%s' if that is the right server."
+            % (evidence.server_id, evidence.host)
+        )
     elif evidence.pinned_server_id != evidence.server_id:
         reasons.append(_wrong_server(evidence))
     if evidence.production_databases and not evidence.shared_server:
@@ -121,14 +133,20 @@ def require_one_environment(operation: str, evidence: Evidence, selection: Selec
     """
     asked = "ansible-playbook %s -l %s" % (_PLAYBOOKS.get(operation, operation + ".yml"), evidence.environment)
     if len(set(selection.environments)) > 1:
-        raise Refused("This run would change %s at once: run one environment at a time, for example '%s'. Nothing was touched." % (" and ".join(sorted(set(selection.environments))), asked))
+        raise Refused(
+            "This run would change %s at once: run one environment at a time, for example '%s'. Nothing was touched."
+            % (" and ".join(sorted(set(selection.environments))), asked)
+        )
     terms = [term.strip() for term in re.split(r"[,:]", selection.limit) if term.strip()]
     positive = [term for term in terms if term[0] not in "!&"]
     if not positive:
         raise Refused("This run was not limited to an environment: say which one, for example '%s'. Nothing was touched." % asked)
     for term in positive:
         if fnmatch.fnmatchcase("all", term) or re.fullmatch(r"[~^.*?$+]*", term):
-            raise Refused("The limit '%s' means everything: name an environment or a host, for example '%s'. Nothing was touched." % (selection.limit, asked))
+            raise Refused(
+                "The limit '%s' means everything: name an environment or a host, for example '%s'. Nothing was touched."
+                % (selection.limit, asked)
+            )
 
 
 def _require_pinned_server(operation: str, evidence: Evidence) -> None:
@@ -137,10 +155,13 @@ def _require_pinned_server(operation: str, evidence: Evidence) -> None:
 
 
 def _wrong_server(evidence: Evidence) -> str:
-    return "The inventory pins server %s for '%s', but the server that answers is %s: it is another server, or it was set up anew (then change dbops_server_id)." % (
-        evidence.pinned_server_id,
-        evidence.host,
-        evidence.server_id,
+    return (
+        "The inventory pins server %s for '%s', but the server that answers is %s: it is another server, or it was set up anew (then change dbops_server_id)."
+        % (
+            evidence.pinned_server_id,
+            evidence.host,
+            evidence.server_id,
+        )
     )
 
 
@@ -162,7 +183,11 @@ def _require_consent(operation: str, evidence: Evidence, confirm: str, reason: s
     if confirm == wanted:
         return
     given = " What was given, '%s', is for something else." % confirm if confirm else ""
-    raise Refused("Refused to %s '%s' without consent. %s.%s Add: -e %s" % (operation, evidence.database, reason, given, _shell_word("dbops_confirm=" + wanted)), confirm=wanted)
+    raise Refused(
+        "Refused to %s '%s' without consent. %s.%s Add: -e %s"
+        % (operation, evidence.database, reason, given, _shell_word("dbops_confirm=" + wanted)),
+        confirm=wanted,
+    )
 
 
 def _shell_word(text: str) -> str:

@@ -47,7 +47,9 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
         "replaced_databases": [asdict(item) for item in _swap.kept_databases(operation.maintenance, operation.database)],
         "running_operation": asdict(holder) if holder else None,
         "last_operation": history[-1] if history else None,
-        "backends": [{"name": item.name, "image": item.image, "status": item.status, "health": item.health} for item in operation.target.backends],
+        "backends": [
+            {"name": item.name, "image": item.image, "status": item.status, "health": item.health} for item in operation.target.backends
+        ],
         "plan": None,
     }
     diff = None

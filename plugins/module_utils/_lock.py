@@ -80,7 +80,9 @@ class OperationLock:
         :raises Busy: naming the holder.
         """
         deadline = time.monotonic() + wait
-        while not value(self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, _key(self._database), card(self._holder))):
+        while not value(
+            self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, _key(self._database), card(self._holder))
+        ):
             if time.monotonic() >= deadline:
                 holder = read_holder(self._connection, self._database)
                 waited = " after waiting %d s" % wait if wait else ""

@@ -21,6 +21,13 @@ def enroll(operation: Operation) -> Result:
     summary = ["Database '%s' %s '%s'%s." % (operation.database, done, wanted, " (before: '%s')" % present if changed and present else "")]
     identifier = operation.server.identifier
     if operation.request.server_id != identifier:
-        summary.append("Pin its server in the inventory, in the variables of '%s': dbops_server_id: \"%s\"" % (operation.evidence.host, identifier))
+        summary.append(
+            "Pin its server in the inventory, in the variables of '%s': dbops_server_id: \"%s\"" % (operation.evidence.host, identifier)
+        )
     diff = {"before": "%s: %s\n" % (operation.database, present or "not marked"), "after": "%s: %s\n" % (operation.database, wanted)}
-    return Result(changed, summary, {"marker": wanted, "marker_before": present, "server_id": identifier, "pinned": operation.request.server_id == identifier}, diff)
+    return Result(
+        changed,
+        summary,
+        {"marker": wanted, "marker_before": present, "server_id": identifier, "pinned": operation.request.server_id == identifier},
+        diff,
+    )

@@ -20,7 +20,7 @@ def duration_text(seconds: float) -> str:
     """``75`` -> ``1 min 15 s``."""
     if seconds < 10:
         return "%.1f s" % seconds
-    whole = int(round(seconds))
+    whole = round(seconds)
     parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
     shown = [part for part in parts if part[0]][:2]
     return " ".join("%d %s" % part for part in shown)

@@ -18,7 +18,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils._operation import O
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, make_plan, plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import session
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner, command_of, failure_of, find_runner, last_lines, run_for_real
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
+    Runner,
+    command_of,
+    failure_of,
+    find_runner,
+    last_lines,
+    run_for_real,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, fingerprint, read_snapshot, render, tables
 from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive
 
@@ -50,11 +57,22 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     plan = make_plan(operation, runner, options.state_tables, options.timeout)
     require_sound(plan, runner, options)
     diff = {"prepared": render_plan(plan, operation.database, runner.command)}
-    facts: dict[str, t.Any] = {"plan": plan_facts(plan), "runner": {"command": list(runner.argv), "image": runner.image, "image_id": runner.image_id}}
+    facts: dict[str, t.Any] = {
+        "plan": plan_facts(plan),
+        "runner": {"command": list(runner.argv), "image": runner.image, "image_id": runner.image_id},
+    }
     if plan.empty:
-        return Result(False, ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)], facts, diff, _journal(plan, runner))
+        return Result(
+            False,
+            ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)],
+            facts,
+            diff,
+            _journal(plan, runner),
+        )
     if operation.check_mode:
-        return Result(True, ["Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, _extent(plan))], facts, diff)
+        return Result(
+            True, ["Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, _extent(plan))], facts, diff
+        )
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
     since = timestamp(operation.started_at)
@@ -67,7 +85,8 @@ def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None
     trouble = failure_of(runner, plan.outcome, options.timeout)
     if trouble:
         raise DbopsError(
-            "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched." % (trouble, last_lines(plan.outcome) or "(nothing)"),
+            "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched."
+            % (trouble, last_lines(plan.outcome) or "(nothing)"),
             output=plan.outcome.output,
             plan=plan_facts(plan),
         )
@@ -78,7 +97,9 @@ def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
     if not options.backup and not operation.is_production:
         return None
     if not options.backup:
-        operation.warnings.append("dbops_migrate_backup is ignored: database '%s' counts as production, so it is backed up first." % operation.database)
+        operation.warnings.append(
+            "dbops_migrate_backup is ignored: database '%s' counts as production, so it is backed up first." % operation.database
+        )
     require_space(operation)
     return make_backup(operation, BackupOptions("before_migration", options.jobs))
 
@@ -86,7 +107,10 @@ def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
 def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> float:
     """Run the runner until it succeeds or must not be tried again; returns the seconds of the run that succeeded."""
     if _read(operation) != plan.before:
-        raise DbopsError("The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated." % operation.database)
+        raise DbopsError(
+            "The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated."
+            % operation.database
+        )
     attempt = 0
     while True:
         attempt += 1
@@ -116,10 +140,11 @@ def _run_once(operation: Operation, runner: Runner, options: MigrationOptions, a
         except EngineError:
             return []
 
-    target = operation.target
-    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection:
-        with Watchdog(connection, operation.database, operation.application, addresses, options.lock_timeout) as watchdog:
-            outcome = run_for_real(operation.docker, runner, name, operation.labels, operation.application, options.timeout)
+    target, application = operation.target, operation.application
+    with session(target.address, target.maintenance_database, application + " watchdog") as connection, Watchdog(
+        connection, operation.database, application, addresses, options.lock_timeout
+    ) as watchdog:
+        outcome = run_for_real(operation.docker, runner, name, operation.labels, application, options.timeout)
     if watchdog.trouble:
         operation.warnings.append("The watch over lock waits ended early: %s" % watchdog.trouble)
     return outcome, watchdog.cancelled
@@ -137,7 +162,14 @@ def _require_as_planned(operation: Operation, plan: Plan, runner: Runner, outcom
     missing = render(difference(after, plan.after))
     raise DbopsError(
         "'%s' ended without an error, but the schema of database '%s' is not the planned one (it is %s, planned was %s); to be as planned it would need: %s. %s"
-        % (runner.command, operation.database, fingerprint(after)[:12], fingerprint(plan.after)[:12], "; ".join(missing[:5]), _way_back(operation, backup)),
+        % (
+            runner.command,
+            operation.database,
+            fingerprint(after)[:12],
+            fingerprint(plan.after)[:12],
+            "; ".join(missing[:5]),
+            _way_back(operation, backup),
+        ),
         output=outcome.output,
         differences=missing,
         backup=facts_of(backup) if backup else None,
@@ -145,7 +177,14 @@ def _require_as_planned(operation: Operation, plan: Plan, runner: Runner, outcom
 
 
 def _failure(
-    operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, outcome: Outcome, after: Snapshot, backup: Backup | None, waits: list[str]
+    operation: Operation,
+    plan: Plan,
+    runner: Runner,
+    options: MigrationOptions,
+    outcome: Outcome,
+    after: Snapshot,
+    backup: Backup | None,
+    waits: list[str],
 ) -> DbopsError:
     """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
     changed = render(difference(plan.before, after))
@@ -157,7 +196,8 @@ def _failure(
         state = "The schema was left changed: %s. %s" % ("; ".join(changed[:10]), _way_back(operation, backup))
     waited = " It was stopped because %s." % "; and ".join(waits) if waits else ""
     return DbopsError(
-        "The migration failed: %s.%s It says: %s. %s" % (failure_of(runner, outcome, options.timeout), waited, last_lines(outcome) or "(nothing)", state),
+        "The migration failed: %s.%s It says: %s. %s"
+        % (failure_of(runner, outcome, options.timeout), waited, last_lines(outcome) or "(nothing)", state),
         output=outcome.output,
         differences=changed,
         schema_unchanged=not changed,
@@ -168,22 +208,34 @@ def _failure(
 def _way_back(operation: Operation, backup: Backup | None) -> str:
     if backup is None:
         return "No backup was made before (dbops_migrate_backup)."
-    return "To go back to the backup made before it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s" % (
-        operation.evidence.host,
-        backup.manifest.id,
-        operation.database,
+    return (
+        "To go back to the backup made before it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s"
+        % (
+            operation.evidence.host,
+            backup.manifest.id,
+            operation.database,
+        )
     )
 
 
 def _report(
-    operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None, facts: dict[str, t.Any], diff: dict[str, str], since: str, seconds: float
+    operation: Operation,
+    plan: Plan,
+    runner: Runner,
+    options: MigrationOptions,
+    backup: Backup | None,
+    facts: dict[str, t.Any],
+    diff: dict[str, str],
+    since: str,
+    seconds: float,
 ) -> Result:
     operation.enter("migrate: health")
     sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout)
     errors = _backend.new_error_lines(operation.docker, operation.target.backends, since)
     if sick:
         raise DbopsError(
-            "Database '%s' was migrated as planned, but the backend is not well after it: %s %s" % (operation.database, " ".join(sick), _way_back(operation, backup)),
+            "Database '%s' was migrated as planned, but the backend is not well after it: %s %s"
+            % (operation.database, " ".join(sick), _way_back(operation, backup)),
             backend_errors=errors,
             backup=facts_of(backup) if backup else None,
         )

@@ -12,10 +12,20 @@ import signal
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Caller, Operation, Request, Result, begin, new_run_id, timestamp, utc_now
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
+    Caller,
+    Operation,
+    Request,
+    Result,
+    begin,
+    new_run_id,
+    timestamp,
+    utc_now,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
 from ansible_collections.dbops.postgres.plugins.module_utils._target import TargetOptions
 
@@ -98,7 +108,8 @@ class DbopsModule(AnsibleModule):
         given = self.params
         play = given["play"]
         selection = Selection(play["limit"] or "", tuple(play["environments"])) if play and play["environments"] else None
-        caller = Caller(*((play or {}).get(name) or "" for name in ("host", "operator", "controller", "revision")), selection=selection)
+        named = {name: (play or {}).get(name) or "" for name in ("host", "operator", "controller", "revision")}
+        caller = Caller(selection=selection, **named)
         target = TargetOptions(
             database=given["database"],
             container=given["container"] or "",
@@ -138,7 +149,17 @@ class DbopsModule(AnsibleModule):
         self.exit_json(**self._redactor.data(answer))
 
     def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, error: DbopsError) -> t.NoReturn:
-        facts = operation.facts() if operation else {"run_id": run_id, "operation": request.operation, "host": request.caller.host, "database": request.target.database, "started": started}
+        facts = (
+            operation.facts()
+            if operation
+            else {
+                "run_id": run_id,
+                "operation": request.operation,
+                "host": request.caller.host,
+                "database": request.target.database,
+                "started": started,
+            }
+        )
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
@@ -166,7 +187,9 @@ def _raise_on_signals() -> None:
     def interrupt(number: int, _frame: t.Any) -> t.NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        raise Interrupted("Interrupted by signal %d; what was under way was undone as far as possible. The next run finishes the clean-up." % number)
+        raise Interrupted(
+            "Interrupted by signal %d; what was under way was undone as far as possible. The next run finishes the clean-up." % number
+        )
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)

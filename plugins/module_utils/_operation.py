@@ -190,7 +190,15 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
         evidence = gather_evidence(request, maintenance, server)
         _guard.decide(request.operation, request.risk, evidence, request.confirm, request.caller.selection, request.check_mode)
         started_at = utc_now()
-        holder = Holder(request.operation, run_id, request.caller.host, request.caller.operator, request.caller.controller, timestamp(started_at), "starting")
+        holder = Holder(
+            request.operation,
+            run_id,
+            request.caller.host,
+            request.caller.operator,
+            request.caller.controller,
+            timestamp(started_at),
+            "starting",
+        )
         operation = Operation(
             request=request,
             run_id=run_id,
@@ -224,7 +232,9 @@ def gather_evidence(request: Request, maintenance: Connection, server: Server) -
         marker=markers.get(request.target.database, ""),
         server_id=server.identifier,
         pinned_server_id=request.server_id,
-        production_databases=tuple(sorted(name for name, marker in markers.items() if marker == _guard.PRODUCTION and name != request.target.database)),
+        production_databases=tuple(
+            sorted(name for name, marker in markers.items() if marker == _guard.PRODUCTION and name != request.target.database)
+        ),
         shared_server=request.shared_server,
     )
 
@@ -236,11 +246,18 @@ def _writes(request: Request) -> bool:
 def _prepare(operation: Operation) -> None:
     """What comes before any change: the lock, the backup folder, the clean-up, the production marker."""
     if operation.server.in_recovery:
-        raise DbopsError("The server in container '%s' is a standby (in recovery), where nothing can be changed: use the primary." % operation.target.container.name)
+        raise DbopsError(
+            "The server in container '%s' is a standby (in recovery), where nothing can be changed: use the primary."
+            % operation.target.container.name
+        )
     operation.lock.take(operation.request.lock_wait)
     operation.archive.require_writable()
     operation.warnings += ["Clean-up after an interrupted run: %s." % done for done in clean_up(operation)]
-    if operation.request.environment == _guard.PRODUCTION and not operation.evidence.marker and _database.exists(operation.maintenance, operation.database):
+    if (
+        operation.request.environment == _guard.PRODUCTION
+        and not operation.evidence.marker
+        and _database.exists(operation.maintenance, operation.database)
+    ):
         _mark_as_production(operation)
 
 

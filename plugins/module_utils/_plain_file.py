@@ -27,7 +27,7 @@ _CLUSTER = re.compile(rb"^-- PostgreSQL database cluster dump")
 _VERSION = re.compile(rb"^-- Dumped from database version (\d+)")
 _COPY = re.compile(rb"^COPY .* FROM stdin;\s*$", re.IGNORECASE)
 _ALLOWED_META = (b"\\restrict ", b"\\unrestrict ", b"\\.")
-_FORBIDDEN = re.compile(rb"^\s*(?:DROP|CREATE|ALTER)\s+DATABASE\s+(?!.*\bSET\b)", re.IGNORECASE)
+_FORBIDDEN = re.compile(rb"^\s*(?:DROP|CREATE|ALTER)\s+DATABASE\s", re.IGNORECASE)
 
 #: Longer lines are read in pieces, so that a file of one line does not have to fit into memory.
 _LINE_BYTES = 1024 * 1024
@@ -98,15 +98,26 @@ def _scan(path: str, kind: str) -> int:
     if not opened:
         raise DbopsError("The file '%s' is not a dump that pg_dump made (its heading is missing)." % path)
     if not closed or inside_copy:
-        raise DbopsError("The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing. Restoring it would lose rows without any error. Use another one." % path)
+        raise DbopsError(
+            "The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing."
+            " Restoring it would lose rows without any error. Use another one." % path
+        )
     return major
 
 
 def _require_harmless(path: str, line: bytes) -> None:
     shown = line.decode("utf-8", "replace").strip()[:80]
     if _CLUSTER.match(line):
-        raise DbopsError("The file '%s' is a dump of a whole server (pg_dumpall), not of one database: restore it by hand on an empty server." % path)
+        raise DbopsError(
+            "The file '%s' is a dump of a whole server (pg_dumpall), not of one database: restore it by hand on an empty server." % path
+        )
     if line.startswith(b"\\") and not line.startswith(_ALLOWED_META):
-        raise DbopsError("The file '%s' holds the psql command '%s', which could leave the new database or run a program: make the dump without --create, or remove that line." % (path, shown))
+        raise DbopsError(
+            "The file '%s' holds the psql command '%s', which could leave the new database or run a program:"
+            " make the dump without --create, or remove that line." % (path, shown)
+        )
     if _FORBIDDEN.match(line):
-        raise DbopsError("The file '%s' holds '%s', which reaches beyond the new database: make the dump without --create, or remove that line." % (path, shown))
+        raise DbopsError(
+            "The file '%s' holds '%s', which reaches beyond the new database: make the dump without --create, or remove that line."
+            % (path, shown)
+        )

@@ -24,7 +24,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils._postgres import ex
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import STATE_TABLES, Runner, run_in_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils._sandbox import Sandbox, load_schema, open_sandbox, state_tables
-from ansible_collections.dbops.postgres.plugins.module_utils._schema import OBSERVATION_SCHEMA, Difference, Snapshot, difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import (
+    OBSERVATION_SCHEMA,
+    Difference,
+    Snapshot,
+    difference,
+    fingerprint,
+    read_snapshot,
+    render,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -39,7 +47,8 @@ CREATE TABLE {schema}.seen (id bigserial PRIMARY KEY, query text, kind text, obj
 CREATE FUNCTION {schema}.strong_locks() RETURNS text[] LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $body$
     SELECT coalesce(array_agg(DISTINCT format('%s on %s', l.mode, l.relation::regclass)), '{{}}')
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-    WHERE l.pid = pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p', 'm') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, '{schema}'::regnamespace)
+    WHERE l.pid = pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p', 'm')
+      AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, '{schema}'::regnamespace)
       AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 $body$;
 CREATE FUNCTION {schema}.on_command() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
@@ -136,7 +145,9 @@ def _state_contents(connection: Connection, names: t.Sequence[str]) -> dict[str,
     contents = {}
     for schema, table in state_tables(connection, names):
         if not table.endswith("lock"):
-            query = sql.SQL("SELECT md5(coalesce(string_agg(x::text, E'\\n' ORDER BY x::text), '')) FROM {} x").format(sql.Identifier(schema, table))
+            query = sql.SQL("SELECT md5(coalesce(string_agg(x::text, E'\\n' ORDER BY x::text), '')) FROM {} x").format(
+                sql.Identifier(schema, table)
+            )
             contents["%s.%s" % (schema, table)] = value(connection, query)
     return contents
 
@@ -144,7 +155,10 @@ def _state_contents(connection: Connection, names: t.Sequence[str]) -> dict[str,
 def _seen(connection: Connection) -> dict[str, list[tuple[str, str, tuple[str, ...]]]]:
     """What the event triggers recorded: ``{text that was sent: [(kind, object, locks)]}``."""
     seen: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
-    for query, kind, name, locks in rows(connection, "SELECT query, kind, coalesce(object, ''), locks FROM %s.seen ORDER BY id" % OBSERVATION_SCHEMA):
+    query_seen = sql.SQL("SELECT query, kind, coalesce(object, ''), locks FROM {}.seen ORDER BY id").format(
+        sql.Identifier(OBSERVATION_SCHEMA)
+    )
+    for query, kind, name, locks in rows(connection, query_seen):
         seen.setdefault(query.strip(), []).append((kind, name, tuple(locks)))
     return seen
 
@@ -164,7 +178,9 @@ def _runner_log(operation: Operation, sandbox: Sandbox) -> list[_statements.Exec
     return executed[begin + 1 : end]
 
 
-def _planned(executed: list[_statements.Executed], seen: dict[str, list[tuple[str, str, tuple[str, ...]]]], own_tables: t.Collection[str]) -> tuple[PlannedStatement, ...]:
+def _planned(
+    executed: list[_statements.Executed], seen: dict[str, list[tuple[str, str, tuple[str, ...]]]], own_tables: t.Collection[str]
+) -> tuple[PlannedStatement, ...]:
     planned = []
     for item in executed:
         records = seen.get(item.sql.strip(), [])

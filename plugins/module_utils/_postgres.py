@@ -16,7 +16,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 try:
     import psycopg2
     import psycopg2.extensions
-    from psycopg2 import sql
+    from psycopg2 import sql as sql  # exported: identifiers go through it everywhere
 except ImportError:  # reported by require_psycopg2, so that the documentation can be read without it
     psycopg2 = None  # type: ignore[assignment]
     sql = None  # type: ignore[assignment]
@@ -79,7 +79,9 @@ class Session:
 
 def require_psycopg2() -> None:
     if psycopg2 is None:
-        raise DbopsError("Python on this host has no psycopg2: install the package 'python3-psycopg2' (or set ansible_python_interpreter to a Python that has it).")
+        raise DbopsError(
+            "Python on this host has no psycopg2: install the package 'python3-psycopg2' (or set ansible_python_interpreter to a Python that has it)."
+        )
 
 
 def connect(address: Address, database: str, application: str, read_only: bool = False) -> Connection:
@@ -128,7 +130,10 @@ def _connect_sentence(error: str, address: Address, database: str) -> str:
     text = " ".join(error.split())
     advice = "check that the container runs and dbops_port is right"
     for sign, words in (
-        ("password authentication failed", "dbops_password (or the container's POSTGRES_PASSWORD, which only counts when the data folder is made) does not fit"),
+        (
+            "password authentication failed",
+            "dbops_password (or the container's POSTGRES_PASSWORD, which only counts when the data folder is made) does not fit",
+        ),
         ("no password supplied", "give dbops_password"),
         ("too many clients", "free connections first: another session must end"),
         ("remaining connection slots", "free connections first: another session must end"),
@@ -141,7 +146,14 @@ def _connect_sentence(error: str, address: Address, database: str) -> str:
         if sign in text:
             advice = words
             break
-    return "Cannot connect to database '%s' as user '%s' at %s:%d: %s. PostgreSQL says: %s" % (database, address.user, address.host, address.port, advice, text)
+    return "Cannot connect to database '%s' as user '%s' at %s:%d: %s. PostgreSQL says: %s" % (
+        database,
+        address.user,
+        address.host,
+        address.port,
+        advice,
+        text,
+    )
 
 
 def rows(connection: Connection, query: t.Any, parameters: t.Any = None) -> list[tuple[t.Any, ...]]:
@@ -189,7 +201,10 @@ def read_server(connection: Connection) -> Server:
     """:raises ServerError: where the server is older than the oldest that is tested."""
     number = connection.server_version
     if number < OLDEST_VERSION:
-        raise ServerError("The server runs PostgreSQL %d, the oldest that works here is %d: upgrade it first." % (number // 10000, OLDEST_VERSION // 10000))
+        raise ServerError(
+            "The server runs PostgreSQL %d, the oldest that works here is %d: upgrade it first."
+            % (number // 10000, OLDEST_VERSION // 10000)
+        )
     identifier, version, in_recovery, superuser = row(
         connection,
         "SELECT system_identifier::text, current_setting('server_version'), pg_is_in_recovery(), (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
@@ -223,7 +238,9 @@ def end_sessions(connection: Connection, database: str, seconds: float) -> int:
         if not left:
             return ended
         if time.monotonic() > deadline:
-            raise ServerError("Sessions in database '%s' did not end within %.0f s: %s" % (database, seconds, "; ".join(map(str, left[:5]))))
+            raise ServerError(
+                "Sessions in database '%s' did not end within %.0f s: %s" % (database, seconds, "; ".join(map(str, left[:5])))
+            )
         with_effect = rows(
             connection,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",

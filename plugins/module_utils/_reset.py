@@ -17,7 +17,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, count_rows, differences
-from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner, command_of, failure_of, find_runner, last_lines, run_in_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
+    Runner,
+    command_of,
+    failure_of,
+    find_runner,
+    last_lines,
+    run_in_sandbox,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, fingerprint, read_snapshot, render
 from ansible_collections.dbops.postgres.plugins.module_utils._seed import seed_fingerprint
@@ -58,15 +65,29 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     migrate = find_runner(operation.docker, backend, command_of(options.runner, "migrate"), options.image)
     seed = find_runner(operation.docker, backend, command_of(options.seed, "seed"), options.image) if options.seed else None
     fresh = _build_in_sandbox(operation, options, migrate, seed)
-    diff = {"before": _listed(operation, before), "after": _listed(operation, fresh.tables)}
-    facts: dict[str, t.Any] = {"rows_before": _as_map(before), "rows_after": _as_map(fresh.tables), "schema_after": fingerprint(fresh.schema), "image": migrate.image, "replaced": None, "dropped": []}
+    diff = {"before": _listed(before), "after": _listed(fresh.tables)}
+    facts: dict[str, t.Any] = {
+        "rows_before": _as_map(before),
+        "rows_after": _as_map(fresh.tables),
+        "schema_after": fingerprint(fresh.schema),
+        "image": migrate.image,
+        "replaced": None,
+        "dropped": [],
+    }
     if operation.check_mode:
-        return Result(True, ["Would reset database '%s' to %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image)], facts, diff)
+        return Result(
+            True,
+            ["Would reset database '%s' to %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image)],
+            facts,
+            diff,
+        )
     building = _swap.building_name(operation.database, operation.run_id)
     try:
         _build(operation, options, fresh, building)
         operation.enter("reset: swap")
-        facts["replaced"] = _swap.swap(operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout)
+        facts["replaced"] = _swap.swap(
+            operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout
+        )
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
         raise
@@ -89,17 +110,27 @@ def _build_in_sandbox(operation: Operation, options: ResetOptions, migrate: Runn
         if not operation.check_mode:
             operation.enter("reset: dump")
             folder = operation.work_folder("fresh")
-            tools = _dump.ToolBox(operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, operation.work_folder("sandbox-tools"))
+            tools = _dump.ToolBox(
+                operation.docker,
+                sandbox.container,
+                sandbox.address,
+                operation.run_id,
+                operation.target_label,
+                operation.work_folder("sandbox-tools"),
+            )
             _dump.dump(tools, operation.database, "", folder, options.jobs, "1")
         return Fresh(schema, tables, seed_fingerprint(seed) if seed else "", folder)
 
 
 def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, timeout: float) -> None:
-    outcome = run_in_sandbox(operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout)
+    outcome = run_in_sandbox(
+        operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout
+    )
     trouble = failure_of(runner, outcome, timeout)
     if trouble:
         raise DbopsError(
-            "The fresh database could not be built: %s. It says: %s. Database '%s' is untouched." % (trouble, last_lines(outcome) or "(nothing)", operation.database),
+            "The fresh database could not be built: %s. It says: %s. Database '%s' is untouched."
+            % (trouble, last_lines(outcome) or "(nothing)", operation.database),
             output=outcome.output,
         )
 
@@ -114,7 +145,11 @@ def _build(operation: Operation, options: ResetOptions, fresh: Fresh, building: 
         wrong = differences(fresh.tables, count_rows(connection)) + render(difference(fresh.schema, read_snapshot(connection)))
         connection.cursor().execute("ANALYZE")
     if wrong:
-        raise DbopsError("The fresh database is not what was built in the sandbox: %s. Database '%s' is untouched." % ("; ".join(wrong[:10]), operation.database), differences=wrong)
+        raise DbopsError(
+            "The fresh database is not what was built in the sandbox: %s. Database '%s' is untouched."
+            % ("; ".join(wrong[:10]), operation.database),
+            differences=wrong,
+        )
     _database.apply_properties(operation.maintenance, building, properties)
     _database.set_own(operation.maintenance, building, MARKER, operation.evidence.marker)
     _database.set_own(operation.maintenance, building, SEEDS, fresh.seeds)
@@ -138,13 +173,14 @@ def _report(operation: Operation, migrate: Runner, fresh: Fresh, facts: dict[str
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
         "Reset database '%s': now %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image),
-        "What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo" % (facts["replaced"], operation.evidence.host),
+        "What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo"
+        % (facts["replaced"], operation.evidence.host),
         "Healthy: %s%s." % (", ".join(healthy) or "no backend runs", " (restarted: %s)" % ", ".join(restarted) if restarted else ""),
     ]
     return lines + ["Dropped the replaced database '%s'." % name for name in facts["dropped"]]
 
 
-def _listed(operation: Operation, tables: t.Sequence[TableRows]) -> str:
+def _listed(tables: t.Sequence[TableRows]) -> str:
     return "".join("%s: %s\n" % (table.name, count_text(table.rows, "row")) for table in tables) or "(no tables)\n"
 
 

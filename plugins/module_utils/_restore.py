@@ -14,13 +14,25 @@ from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _archive, _backend, _database, _dump, _guard, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
-from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, check_backup, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils._backup import (
+    BackupOptions,
+    check_backup,
+    facts_of,
+    make_backup,
+    require_space,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
 from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, decompress, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute
-from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, count_large_objects, count_newer_rows, count_rows, differences
+from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import (
+    TableRows,
+    count_large_objects,
+    count_newer_rows,
+    count_rows,
+    differences,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import difference, fingerprint, read_snapshot, render
 
 UNDO = "undo"
@@ -101,7 +113,13 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         raise
     facts.update(replaced=kept, tables=[asdict(table) for table in counted])
     dropped = _swap.drop_kept(operation.maintenance, operation.database, "restore", options.keep) if options.keep else []
-    return Result(True, _report(operation, source, counted, kept, facts, dropped), facts, diff, {"source": source.name, "replaced": kept, "rows_lost": lost})
+    return Result(
+        True,
+        _report(operation, source, counted, kept, facts, dropped),
+        facts,
+        diff,
+        {"source": source.name, "replaced": kept, "rows_lost": lost},
+    )
 
 
 def undo(operation: Operation, options: RestoreOptions) -> Result:
@@ -112,9 +130,19 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
         raise DbopsError("There is nothing to undo: no replaced database of '%s' is kept on this server." % operation.database)
     previous = kept[0]
     diff = {"before": "%s is as it is now\n" % operation.database, "after": "%s is what '%s' holds\n" % (operation.database, previous.name)}
-    facts: dict[str, t.Any] = {"source": {"name": previous.name, "kind": "replaced database", "made": previous.at}, "rows_lost": {}, "replaced": None, "backup_before": None}
+    facts: dict[str, t.Any] = {
+        "source": {"name": previous.name, "kind": "replaced database", "made": previous.at},
+        "rows_lost": {},
+        "replaced": None,
+        "backup_before": None,
+    }
     if operation.check_mode:
-        return Result(True, ["Would put '%s' (replaced by %s at %s) back as '%s'." % (previous.name, previous.by, previous.at, operation.database)], facts, diff)
+        return Result(
+            True,
+            ["Would put '%s' (replaced by %s at %s) back as '%s'." % (previous.name, previous.by, previous.at, operation.database)],
+            facts,
+            diff,
+        )
     _swap.require_swappable(operation.maintenance, operation.database)
     _stamp(operation, previous.name, "", keep_seeds=True)
     facts["replaced"] = _put_in_place(operation, options, previous.name, previous.name, "undo")
@@ -148,11 +176,15 @@ def _require_restorable(operation: Operation, source: Source) -> None:
         check_backup(source.backup)
         missing = _missing_roles(operation, source.backup)
         if missing:
-            raise DbopsError("The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again." % (source.name, ", ".join(missing)))
+            raise DbopsError(
+                "The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again."
+                % (source.name, ", ".join(missing))
+            )
     free = data_volume_space(operation)
     if free is not None and free < source.needed:
         raise DbopsError(
-            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free." % (operation.target.container.name, size_text(source.needed), size_text(free))
+            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
+            % (operation.target.container.name, size_text(source.needed), size_text(free))
         )
 
 
@@ -193,7 +225,9 @@ def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
         if cursor.fetchone() == (manifest.database_oid,) and manifest.server_identifier == operation.server.identifier:
             return count_newer_rows(connection, manifest.next_transaction)
         held = {table.name: table.rows for table in manifest.tables}
-        return {table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)}
+        return {
+            table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)
+        }
 
 
 def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
@@ -237,10 +271,22 @@ def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, buil
     if file.kind == "custom":
         argv = ["pg_restore", "--exit-on-error", "--no-password", "--dbname=", "/dbops/file"]
     else:
-        argv = ["psql", "--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=/dbops/file"]
+        argv = [
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--no-password",
+            "--single-transaction",
+            "--set=ON_ERROR_STOP=1",
+            "--output=/dev/null",
+            "--file=/dbops/file",
+        ]
     outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
     if outcome.rc != 0:
-        raise DbopsError(_dump.tool_failure(argv[0], outcome, "the new database '%s'" % building) + " The live database is untouched.", output=outcome.output)
+        raise DbopsError(
+            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building) + " The live database is untouched.",
+            output=outcome.output,
+        )
 
 
 def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: t.Any) -> None:
@@ -250,7 +296,11 @@ def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...
     if objects != backup.manifest.large_objects:
         wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
     if wrong:
-        raise DbopsError("The restored copy differs from the manifest of '%s': %s. The live database is untouched." % (backup.manifest.id, "; ".join(wrong[:10])), differences=wrong)
+        raise DbopsError(
+            "The restored copy differs from the manifest of '%s': %s. The live database is untouched."
+            % (backup.manifest.id, "; ".join(wrong[:10])),
+            differences=wrong,
+        )
     snapshot = read_snapshot(connection)
     if fingerprint(snapshot) != backup.manifest.schema_fingerprint:
         with open(os.path.join(backup.path, _archive.SCHEMA), encoding="utf-8") as stream:
@@ -281,7 +331,8 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
     rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
     _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
     raise DbopsError(
-        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'." % (name, " ".join(sick), rejected)
+        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'."
+        % (name, " ".join(sick), rejected)
     )
 
 
@@ -302,7 +353,9 @@ def _source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
 
 
 def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[str, str]:
-    before = ["%s as it is now" % operation.database] + ["%s: %s newer than the backup" % (table, count_text(number, "row")) for table, number in sorted(lost.items())]
+    before = ["%s as it is now" % operation.database] + [
+        "%s: %s newer than the backup" % (table, count_text(number, "row")) for table, number in sorted(lost.items())
+    ]
     after = ["%s as it was at %s (%s)" % (operation.database, timestamp(source.made), source.name)]
     return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
 
@@ -313,7 +366,12 @@ def _announcement(operation: Operation, source: Source, lost: dict[str, int]) ->
     lines = [
         "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),
         "Made on PostgreSQL %s, this server is %d. Room on the data volume: %s needed, %s free."
-        % (source.server_major or "(unknown)", operation.server.major, size_text(source.needed), size_text(free) if free is not None else "unknown"),
+        % (
+            source.server_major or "(unknown)",
+            operation.server.major,
+            size_text(source.needed),
+            size_text(free) if free is not None else "unknown",
+        ),
     ]
     if source.file:
         lines.append("It is a file without a manifest: it is complete, but which rows would be lost cannot be told.")
@@ -324,17 +382,33 @@ def _announcement(operation: Operation, source: Source, lost: dict[str, int]) ->
     return lines
 
 
-def _report(operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]) -> list[str]:
-    proved = "every count compared with the manifest" if source.backup else "a file without a manifest: complete, the counts cannot be compared"
+def _report(
+    operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]
+) -> list[str]:
+    proved = (
+        "every count compared with the manifest" if source.backup else "a file without a manifest: complete, the counts cannot be compared"
+    )
     lines = [
         "Database '%s' is now as it was at %s: '%s', %s in %s, %s."
-        % (operation.database, timestamp(source.made), source.name, count_text(sum(table.rows for table in counted), "row"), count_text(len(counted), "table"), proved)
+        % (
+            operation.database,
+            timestamp(source.made),
+            source.name,
+            count_text(sum(table.rows for table in counted), "row"),
+            count_text(len(counted), "table"),
+            proved,
+        )
     ]
     if kept:
-        lines.append("What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo" % (kept, operation.evidence.host))
+        lines.append(
+            "What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo"
+            % (kept, operation.evidence.host)
+        )
     if facts["backup_before"]:
         lines.append("Backup of what it was: '%s'." % facts["backup_before"]["id"])
     others = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.name != kept]
     if others:
-        lines.append("Older replaced databases take room: %s." % ", ".join("'%s' (%s)" % (item.name, size_text(item.size)) for item in others))
+        lines.append(
+            "Older replaced databases take room: %s." % ", ".join("'%s' (%s)" % (item.name, size_text(item.size)) for item in others)
+        )
     return lines + ["Dropped the replaced database '%s'." % name for name in dropped]

@@ -29,11 +29,15 @@ def copy_roles(source: Connection, destination: Connection) -> None:
     """Make every role of ``source`` that ``destination`` lacks, with attributes, memberships and settings, but no password."""
     present = {name for (name,) in rows(destination, "SELECT rolname FROM pg_roles")}
     columns = ", ".join(name for name, _word in _ATTRIBUTES)
-    for role in rows(source, "SELECT rolname, rolconnlimit, " + columns + " FROM pg_roles WHERE rolname NOT LIKE 'pg\\_%' ORDER BY rolname"):
+    for role in rows(
+        source, "SELECT rolname, rolconnlimit, " + columns + " FROM pg_roles WHERE rolname NOT LIKE 'pg\\_%' ORDER BY rolname"
+    ):
         if role[0] in present:
             continue
         words = [word if given else "NO" + word for (_name, word), given in zip(_ATTRIBUTES, role[2:])]
-        statement = sql.SQL("CREATE ROLE {} WITH " + " ".join(words) + " CONNECTION LIMIT {}").format(sql.Identifier(role[0]), sql.Literal(role[1]))
+        statement = sql.SQL("CREATE ROLE {} WITH " + " ".join(words) + " CONNECTION LIMIT {}").format(
+            sql.Identifier(role[0]), sql.Literal(role[1])
+        )
         execute(destination, statement)
     _copy_memberships(source, destination, present)
     _copy_settings(source, destination, present)
@@ -60,5 +64,7 @@ def _copy_settings(source: Connection, destination: Connection, present: set[str
         if setting.role not in present:
             values = split_names(setting.value) if setting.name == "search_path" else [setting.value]
             parts = sql.SQL(".").join(map(sql.Identifier, setting.name.split(".")))
-            statement = sql.SQL("ALTER ROLE {} SET {} TO {}").format(sql.Identifier(setting.role), parts, sql.SQL(", ").join(map(sql.Literal, values)))
+            statement = sql.SQL("ALTER ROLE {} SET {} TO {}").format(
+                sql.Identifier(setting.role), parts, sql.SQL(", ").join(map(sql.Literal, values))
+            )
             execute(destination, statement)

@@ -41,7 +41,7 @@ STATE_TABLES = (
 )
 
 #: Sqitch's names are everyday words: they only count in its own schema.
-_ONLY_IN_SCHEMA = {name: "sqitch" for name in ("changes", "dependencies", "events", "projects", "releases", "tags")}
+_ONLY_IN_SCHEMA = dict.fromkeys(("changes", "dependencies", "events", "projects", "releases", "tags"), "sqitch")
 
 #: Exit status of a program that was killed (128 + SIGKILL), for example for using too much memory.
 _KILLED = 137
@@ -95,7 +95,15 @@ def run_for_real(docker: Docker, runner: Runner, name: str, labels: dict[str, st
     return _run(docker, runner, name, labels, {"PGAPPNAME": application}, networks or ("bridge",), timeout)
 
 
-def _run(docker: Docker, runner: Runner, name: str, labels: dict[str, str], further_env: dict[str, str], networks: tuple[str, ...], timeout: float) -> Outcome:
+def _run(
+    docker: Docker,
+    runner: Runner,
+    name: str,
+    labels: dict[str, str],
+    further_env: dict[str, str],
+    networks: tuple[str, ...],
+    timeout: float,
+) -> Outcome:
     job = OneShot(
         name=name,
         image=runner.image_id,

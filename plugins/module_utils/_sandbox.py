@@ -60,7 +60,9 @@ def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> 
             sandbox = _connect(operation, container, name)
             with sandbox.session("postgres") as connection:
                 copy_roles(operation.maintenance, connection)
-                properties = replace(_database.read_properties(operation.maintenance, operation.database), tablespace="pg_default", collation_version="")
+                properties = replace(
+                    _database.read_properties(operation.maintenance, operation.database), tablespace="pg_default", collation_version=""
+                )
                 _database.create(connection, operation.database, properties)
                 _database.apply_properties(connection, operation.database, properties)
             yield sandbox
@@ -133,7 +135,11 @@ def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[
         change = difference(live, read_snapshot(connection))
     if change:
         lines = render(change)
-        raise DbopsError("The sandbox could not be given the same schema as database '%s'; it differs in: %s" % (operation.database, "; ".join(lines[:5])), differences=lines)
+        raise DbopsError(
+            "The sandbox could not be given the same schema as database '%s'; it differs in: %s"
+            % (operation.database, "; ".join(lines[:5])),
+            differences=lines,
+        )
     return live
 
 
@@ -151,7 +157,13 @@ def state_tables(connection: Connection, names: t.Sequence[str]) -> list[tuple[s
 def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence[str]) -> None:
     """pg_dump in the database's container, psql in the sandbox: definitions and a few rows, so a pipe through a file is fast enough."""
     address = operation.target.address
-    env = {"PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.user, "PGPASSWORD": address.password, "PGDATABASE": operation.database}
+    env = {
+        "PGHOST": address.host,
+        "PGPORT": str(address.port),
+        "PGUSER": address.user,
+        "PGPASSWORD": address.password,
+        "PGDATABASE": operation.database,
+    }
     outcome = operation.docker.exec(operation.target.container.id, ["pg_dump", "--no-password", *options], env=env, stdout_path=path)
     if outcome.rc != 0:
         raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
@@ -159,4 +171,6 @@ def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence
     argv = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     outcome = operation.docker.exec(sandbox.container.id, argv, env=env, stdin_path=path)
     if outcome.rc != 0:
-        raise DbopsError("The schema of database '%s' could not be loaded into the sandbox: %s" % (operation.database, outcome.stderr.strip()[:2000]))
+        raise DbopsError(
+            "The schema of database '%s' could not be loaded into the sandbox: %s" % (operation.database, outcome.stderr.strip()[:2000])
+        )

@@ -26,87 +26,170 @@ Snapshot = t.Dict[str, str]
 #: Where the plan keeps its own triggers and records inside a sandbox; never part of a snapshot.
 OBSERVATION_SCHEMA = "dbops_observation"
 
-_USER_SCHEMA = (
-    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND n.nspname <> '" + OBSERVATION_SCHEMA + "'"
-    " AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalogue}'::regclass AND x.objid = {oid} AND x.deptype = 'e')"
-)
 
-
-def _acl(column: str, kind: str, owner: str) -> str:
-    """Grants as sorted text. ``acldefault`` makes "never granted" and "granted what is the default" the same."""
+def _user(catalogue: str, oid: str) -> str:
+    """The condition that an object (in schema ``n``) is a user's own, not the system's, an extension's or ours."""
     return (
-        "coalesce((SELECT ' grants ' || string_agg(g.who || '=' || g.what, ' ' ORDER BY g.who) FROM (SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC'"
-        " ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who, string_agg(a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END, ',' ORDER BY"
-        " a.privilege_type) AS what FROM aclexplode(%s) a WHERE a.grantee <> %s GROUP BY 1) g), '')" % ("coalesce(%s, acldefault('%s', %s))" % (column, kind, owner), owner)
+        f"n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '{OBSERVATION_SCHEMA}') AND NOT EXISTS"
+        f" (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalogue}'::regclass AND x.objid = {oid} AND x.deptype = 'e')"
     )
 
 
-def _user(catalogue: str, oid: str) -> str:
-    return _USER_SCHEMA.format(catalogue=catalogue, oid=oid)
+def _grants(acl: str, kind: str, owner: str) -> str:
+    """Grants as sorted text. ``acldefault`` makes "never granted" and "granted what is the default" the same."""
+    return f"""coalesce((
+    SELECT ' grants ' || string_agg(g.who || '=' || g.what, ' ' ORDER BY g.who)
+    FROM (
+        SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who,
+            string_agg(a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END, ',' ORDER BY a.privilege_type) AS what
+        FROM aclexplode(coalesce({acl}, acldefault('{kind}', {owner}))) a
+        WHERE a.grantee <> {owner}
+        GROUP BY 1
+    ) g), '')"""
 
 
 #: One query for each kind of object; every query gives (key, definition).
 _QUERIES = (
-    "SELECT format('schema %I', n.nspname), 'owner ' || quote_ident(pg_get_userbyid(n.nspowner)) || "
-    + _acl("n.nspacl", "n", "n.nspowner")
-    + " FROM pg_namespace n WHERE "
-    + _user("pg_namespace", "n.oid"),
-    "SELECT format('%s %I.%I', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'"
-    " WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' END, n.nspname, c.relname),"
-    " concat_ws(' ', 'owner ' || quote_ident(pg_get_userbyid(c.relowner)), CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,"
-    " CASE WHEN c.relkind = 'p' THEN 'partition by ' || pg_get_partkeydef(c.oid) END,"
-    " (SELECT string_agg(CASE WHEN c.relispartition THEN 'partition of ' ELSE 'inherits ' END || i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)"
-    " FROM pg_inherits i WHERE i.inhrelid = c.oid), pg_get_expr(c.relpartbound, c.oid), CASE WHEN c.relrowsecurity THEN 'row security' END,"
-    " CASE WHEN c.relforcerowsecurity THEN 'forced' END, CASE WHEN c.relkind NOT IN ('r', 'p') THEN NULL WHEN c.relreplident = 'f' THEN 'replica identity full' WHEN c.relreplident = 'n' THEN 'replica identity nothing' END,"
-    " 'with ' || array_to_string(c.reloptions, ','), CASE WHEN c.relkind IN ('v', 'm') THEN E'as\\n' || pg_get_viewdef(c.oid) END,"
-    " (SELECT format('%s start %s increment %s min %s max %s cache %s%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,"
-    " CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END) FROM pg_sequence s WHERE s.seqrelid = c.oid),"
-    " (SELECT 'owned by ' || format('%s.%I', d.refobjid::regclass, a.attname) FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum ="
-    " d.refobjsubid WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))"
-    " || CASE WHEN c.relkind = 'S' THEN " + _acl("c.relacl", "s", "c.relowner") + " ELSE " + _acl("c.relacl", "r", "c.relowner") + " END"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND "
-    + _user("pg_class", "c.oid"),
-    "SELECT format('column %I.%I.%I', n.nspname, c.relname, a.attname), concat_ws(' ', format_type(a.atttypid, a.atttypmod),"
-    " CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END, CASE WHEN a.attnotnull THEN 'not null' END,"
-    " CASE WHEN a.attgenerated <> '' THEN 'generated ' || a.attgenerated::text || ' as ' || pg_get_expr(d.adbin, d.adrelid) WHEN d.adbin IS NOT NULL"
-    " THEN 'default ' || pg_get_expr(d.adbin, d.adrelid) END, CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END,"
-    " CASE WHEN a.attacl IS NOT NULL THEN 'grants ' || (SELECT string_agg(i::text, ' ' ORDER BY i::text) FROM unnest(a.attacl) i) END)"
-    " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid"
-    " LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
-    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'c') AND c.relpersistence <> 't' AND " + _user("pg_class", "c.oid"),
-    "SELECT format('constraint %I on %s', k.conname, k.conrelid::regclass), pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' NOT VALID' END"
-    " FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND " + _user("pg_class", "c.oid"),
-    "SELECT format('index %s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' INVALID' END"
-    " || CASE WHEN i.indisreplident THEN ' replica identity' ELSE '' END || CASE WHEN i.indisclustered THEN ' clustered' ELSE '' END"
-    " FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE " + _user("pg_class", "c.oid"),
-    "SELECT format('trigger %I on %s', g.tgname, g.tgrelid::regclass), pg_get_triggerdef(g.oid) || CASE g.tgenabled WHEN 'O' THEN '' ELSE ' enabled ' || g.tgenabled::text END"
-    " FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT g.tgisinternal AND " + _user("pg_class", "c.oid"),
-    "SELECT format('rule %I on %s', r.rulename, r.ev_class::regclass), pg_get_ruledef(r.oid) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class"
-    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.rulename <> '_RETURN' AND " + _user("pg_class", "c.oid"),
-    "SELECT format('policy %I on %s', p.polname, p.polrelid::regclass), concat_ws(' ', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END, 'for ' || p.polcmd::text,"
-    " 'to ' || (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ',' ORDER BY 1) FROM unnest(p.polroles) r),"
-    " 'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))"
-    " FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE " + _user("pg_class", "c.oid"),
-    "SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END, p.oid::regprocedure),"
-    " 'owner ' || quote_ident(pg_get_userbyid(p.proowner)) || E'\\n' || CASE WHEN p.prokind = 'a' THEN (SELECT concat_ws(' ', g.aggtransfn, g.aggfinalfn,"
-    " g.aggtranstype::regtype, g.agginitval) FROM pg_aggregate g WHERE g.aggfnoid = p.oid) ELSE pg_get_functiondef(p.oid) END || " + _acl("p.proacl", "f", "p.proowner")
-    + " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _user("pg_proc", "p.oid"),
-    "SELECT format('type %s', t.oid::regtype), 'owner ' || quote_ident(pg_get_userbyid(t.typowner)) || ' ' || CASE t.typtype"
-    " WHEN 'e' THEN 'enum ' || coalesce((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid), '')"
-    " WHEN 'd' THEN concat_ws(' ', 'domain', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,"
-    " (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname) FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'))"
-    " WHEN 'r' THEN 'range of ' || (SELECT r.rngsubtype::regtype::text FROM pg_range r WHERE r.rngtypid = t.oid) WHEN 'c' THEN 'composite' ELSE t.typtype::text END"
-    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid"
-    " WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')) AND " + _user("pg_type", "t.oid"),
-    "SELECT format('extension %I', e.extname), 'version ' || e.extversion || ' in ' || quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-    " WHERE e.extname <> 'plpgsql'",
-    "SELECT format('event trigger %I', e.evtname), concat_ws(' ', 'on', e.evtevent, e.evttags::text, 'execute', e.evtfoid::regprocedure, 'enabled', e.evtenabled)"
-    " FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " + _user("pg_event_trigger", "e.oid"),
-    "SELECT format('statistics %I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid) FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE "
-    + _user("pg_statistic_ext", "s.oid"),
-    "SELECT format('publication %I', p.pubname), concat_ws(' ', CASE WHEN p.puballtables THEN 'all tables' END, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate)"
-    " FROM pg_publication p",
+    # schemas
+    f"""
+SELECT format('schema %I', n.nspname), 'owner ' || quote_ident(pg_get_userbyid(n.nspowner)) || {_grants("n.nspacl", "n", "n.nspowner")}
+FROM pg_namespace n
+WHERE {_user("pg_namespace", "n.oid")}
+""",
+    # tables, views, sequences
+    f"""
+SELECT
+    format('%s %I.%I', CASE WHEN c.relkind IN ('r', 'p') THEN 'table' WHEN c.relkind = 'v' THEN 'view' WHEN c.relkind = 'm' THEN 'materialized view'
+        WHEN c.relkind = 'f' THEN 'foreign table' ELSE 'sequence' END, n.nspname, c.relname),
+    concat_ws(' ', 'owner ' || quote_ident(pg_get_userbyid(c.relowner)),
+        CASE WHEN c.relpersistence = 'u' THEN 'unlogged' END,
+        CASE WHEN c.relkind = 'p' THEN 'partition by ' || pg_get_partkeydef(c.oid) END,
+        (SELECT string_agg(CASE WHEN c.relispartition THEN 'partition of ' ELSE 'inherits ' END || i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
+            FROM pg_inherits i WHERE i.inhrelid = c.oid),
+        pg_get_expr(c.relpartbound, c.oid),
+        CASE WHEN c.relrowsecurity THEN 'row security' END,
+        CASE WHEN c.relforcerowsecurity THEN 'forced' END,
+        CASE WHEN c.relkind NOT IN ('r', 'p') THEN NULL
+            WHEN c.relreplident = 'f' THEN 'replica identity full' WHEN c.relreplident = 'n' THEN 'replica identity nothing' END,
+        'with ' || array_to_string(c.reloptions, ','),
+        CASE WHEN c.relkind IN ('v', 'm') THEN E'as\n' || pg_get_viewdef(c.oid) END,
+        (SELECT format('%s start %s increment %s min %s max %s cache %s%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+            s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END) FROM pg_sequence s WHERE s.seqrelid = c.oid),
+        (SELECT 'owned by ' || format('%s.%I', d.refobjid::regclass, a.attname)
+            FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
+                AND d.deptype IN ('a', 'i')))
+    || CASE WHEN c.relkind = 'S' THEN {_grants("c.relacl", "s", "c.relowner")} ELSE {_grants("c.relacl", "r", "c.relowner")} END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {_user("pg_class", "c.oid")}
+""",
+    # columns
+    f"""
+SELECT format('column %I.%I.%I', n.nspname, c.relname, a.attname),
+    concat_ws(' ', format_type(a.atttypid, a.atttypmod),
+        CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END,
+        CASE WHEN a.attnotnull THEN 'not null' END,
+        CASE WHEN a.attgenerated <> '' THEN 'generated ' || a.attgenerated::text || ' as ' || pg_get_expr(d.adbin, d.adrelid)
+            WHEN d.adbin IS NOT NULL THEN 'default ' || pg_get_expr(d.adbin, d.adrelid) END,
+        CASE WHEN a.attidentity = 'a' THEN 'identity always' WHEN a.attidentity = 'd' THEN 'identity by default' END,
+        CASE WHEN a.attacl IS NOT NULL THEN 'grants ' || (SELECT string_agg(i::text, ' ' ORDER BY i::text) FROM unnest(a.attacl) i) END)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'c') AND c.relpersistence <> 't' AND {_user("pg_class", "c.oid")}
+""",
+    # constraints; "not null" is the column's
+    f"""
+SELECT format('constraint %I on %s', k.conname, k.conrelid::regclass),
+    pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' NOT VALID' END
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND {_user("pg_class", "c.oid")}
+""",
+    # indexes; one that a failed CREATE INDEX CONCURRENTLY left is invalid
+    f"""
+SELECT format('index %s', i.indexrelid::regclass),
+    concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END,
+        CASE WHEN i.indisreplident THEN 'replica identity' END, CASE WHEN i.indisclustered THEN 'clustered' END)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE {_user("pg_class", "c.oid")}
+""",
+    # triggers
+    f"""
+SELECT format('trigger %I on %s', g.tgname, g.tgrelid::regclass),
+    concat_ws(' ', pg_get_triggerdef(g.oid), CASE WHEN g.tgenabled <> 'O' THEN 'enabled ' || g.tgenabled::text END)
+FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT g.tgisinternal AND {_user("pg_class", "c.oid")}
+""",
+    # rules; a view's own is its definition
+    f"""
+SELECT format('rule %I on %s', r.rulename, r.ev_class::regclass), pg_get_ruledef(r.oid)
+FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE r.rulename <> '_RETURN' AND {_user("pg_class", "c.oid")}
+""",
+    # row security policies
+    f"""
+SELECT format('policy %I on %s', p.polname, p.polrelid::regclass),
+    concat_ws(' ', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END, 'for ' || p.polcmd::text,
+        'to ' || (SELECT string_agg(w.who, ',' ORDER BY w.who) FROM (
+            SELECT CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END AS who FROM unnest(p.polroles) r) w),
+        'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
+FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE {_user("pg_class", "c.oid")}
+""",
+    # functions, procedures, aggregates
+    f"""
+SELECT format('%s %s', CASE WHEN p.prokind = 'p' THEN 'procedure' WHEN p.prokind = 'a' THEN 'aggregate' ELSE 'function' END, p.oid::regprocedure),
+    'owner ' || quote_ident(pg_get_userbyid(p.proowner)) || E'\n' || CASE WHEN p.prokind = 'a'
+        THEN (SELECT concat_ws(' ', g.aggtransfn, g.aggfinalfn, g.aggtranstype::regtype, g.agginitval) FROM pg_aggregate g WHERE g.aggfnoid = p.oid)
+        ELSE pg_get_functiondef(p.oid) END || {_grants("p.proacl", "f", "p.proowner")}
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE {_user("pg_proc", "p.oid")}
+""",
+    # types: enumerations, domains, ranges, composites
+    f"""
+SELECT format('type %s', t.oid::regtype), 'owner ' || quote_ident(pg_get_userbyid(t.typowner)) || ' ' || CASE t.typtype
+    WHEN 'e' THEN 'enum ' || coalesce((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
+        FROM pg_enum e WHERE e.enumtypid = t.oid), '')
+    WHEN 'd' THEN concat_ws(' ', 'domain', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,
+        (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname) FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'))
+    WHEN 'r' THEN 'range of ' || (SELECT r.rngsubtype::regtype::text FROM pg_range r WHERE r.rngtypid = t.oid)
+    ELSE 'composite' END
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
+WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')) AND {_user("pg_type", "t.oid")}
+""",
+    # extensions
+    """
+SELECT format('extension %I', e.extname), 'version ' || e.extversion || ' in ' || quote_ident(n.nspname)
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname <> 'plpgsql'
+""",
+    # event triggers
+    f"""
+SELECT format('event trigger %I', e.evtname), concat_ws(' ', 'on', e.evtevent, e.evttags::text, 'execute', e.evtfoid::regprocedure, 'enabled', e.evtenabled)
+FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE {_user("pg_event_trigger", "e.oid")}
+""",
+    # extended statistics
+    f"""
+SELECT format('statistics %I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid)
+FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+WHERE {_user("pg_statistic_ext", "s.oid")}
+""",
+    # publications
+    """
+SELECT format('publication %I', p.pubname),
+    concat_ws(' ', CASE WHEN p.puballtables THEN 'all tables' END, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate,
+        (SELECT string_agg(format('%I.%I', b.schemaname, b.tablename), ', ' ORDER BY b.schemaname, b.tablename)
+            FROM pg_publication_tables b WHERE b.pubname = p.pubname AND NOT p.puballtables))
+FROM pg_publication p
+""",
+    # comments on tables and columns
+    f"""
+SELECT CASE WHEN d.objsubid = 0 THEN format('comment on %I.%I', n.nspname, c.relname) ELSE format('comment on %I.%I.%I', n.nspname, c.relname, a.attname) END,
+    d.description
+FROM pg_description d JOIN pg_class c ON c.oid = d.objoid JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+WHERE d.classoid = 'pg_class'::regclass AND {_user("pg_class", "c.oid")}
+""",
 )
 
 

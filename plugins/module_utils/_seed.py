@@ -17,7 +17,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import SEEDS, Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, changes, count_rows
-from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner, command_of, failure_of, find_runner, last_lines, run_for_real
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
+    Runner,
+    command_of,
+    failure_of,
+    find_runner,
+    last_lines,
+    run_for_real,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
@@ -42,10 +49,20 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
     seeds = read_seeds(operation)
     facts: dict[str, t.Any] = {"seed": mark, "ran_before": mark in seeds, "rows_added": {}, "backup": None}
     if mark in seeds and not options.again:
-        return Result(False, ["Nothing to seed: '%s' of image '%s' ran on database '%s' before (dbops_seed_again=true runs it again)." % (runner.command, runner.image, operation.database)], facts, _diff(seeds, seeds))
+        return Result(
+            False,
+            [
+                "Nothing to seed: '%s' of image '%s' ran on database '%s' before (dbops_seed_again=true runs it again)."
+                % (runner.command, runner.image, operation.database)
+            ],
+            facts,
+            _diff(seeds, seeds),
+        )
     diff = _diff(seeds, [*seeds, mark])
     if operation.check_mode:
-        return Result(True, ["Would seed database '%s' with '%s' of image '%s'." % (operation.database, runner.command, runner.image)], facts, diff)
+        return Result(
+            True, ["Would seed database '%s' with '%s' of image '%s'." % (operation.database, runner.command, runner.image)], facts, diff
+        )
     backup = None
     if options.again or operation.is_production:
         require_space(operation)
@@ -56,7 +73,9 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
     added = ", ".join("%s %+d" % item for item in facts["rows_added"].items()) or "no rows"
     summary = ["Seeded database '%s' with '%s': %s." % (operation.database, runner.command, added)]
     summary += ["Backup before it: '%s'." % backup.manifest.id] if backup else []
-    return Result(True, summary, facts, diff, {"seed": mark, "image": runner.image, "image_id": runner.image_id, "rows_added": facts["rows_added"]})
+    return Result(
+        True, summary, facts, diff, {"seed": mark, "image": runner.image, "image_id": runner.image_id, "rows_added": facts["rows_added"]}
+    )
 
 
 def seed_fingerprint(runner: Runner) -> str:
@@ -73,7 +92,9 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
-    outcome = run_for_real(operation.docker, runner, "dbops-%s-seed" % operation.run_id, operation.labels, operation.application, options.timeout)
+    outcome = run_for_real(
+        operation.docker, runner, "dbops-%s-seed" % operation.run_id, operation.labels, operation.application, options.timeout
+    )
     operation.enter("seed: compare")
     gained = changes(before, _count(operation))
     trouble = failure_of(runner, outcome, options.timeout)
@@ -83,10 +104,18 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
 
 
 def _failure(operation: Operation, outcome: Outcome, trouble: str, gained: dict[str, int], backup: Backup | None) -> DbopsError:
-    left = "No table has more or fewer rows than before." if not gained else "It left rows behind: %s." % ", ".join("%s %+d" % item for item in gained.items())
+    left = (
+        "No table has more or fewer rows than before."
+        if not gained
+        else "It left rows behind: %s." % ", ".join("%s %+d" % item for item in gained.items())
+    )
     way_back = ""
     if backup:
-        way_back = " To go back: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s" % (operation.evidence.host, backup.manifest.id, operation.database)
+        way_back = " To go back: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s" % (
+            operation.evidence.host,
+            backup.manifest.id,
+            operation.database,
+        )
     return DbopsError(
         "The seed failed: %s. It says: %s. %s%s" % (trouble, last_lines(outcome) or "(nothing)", left, way_back),
         output=outcome.output,
@@ -101,4 +130,9 @@ def _count(operation: Operation) -> tuple[TableRows, ...]:
 
 
 def _diff(before: list[str], after: list[str]) -> dict[str, str]:
-    return {"before_header": "seeds", "after_header": "seeds", "before": "".join("%s\n" % mark for mark in before), "after": "".join("%s\n" % mark for mark in dict.fromkeys(after))}
+    return {
+        "before_header": "seeds",
+        "after_header": "seeds",
+        "before": "".join("%s\n" % mark for mark in before),
+        "after": "".join("%s\n" % mark for mark in dict.fromkeys(after)),
+    }

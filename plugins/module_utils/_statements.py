@@ -36,13 +36,16 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _DATA = re.compile(r"^(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY\b.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
-_DATA_INSIDE = re.compile(r"\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+(?:AS\s+\S+\s+)?SET|DELETE\s+FROM|MERGE\s+INTO)\b|\bsetval\s*\(", re.IGNORECASE)
+_DATA_INSIDE = re.compile(
+    r"\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+(?:AS\s+\S+\s+)?SET|DELETE\s+FROM|MERGE\s+INTO)\b|\bsetval\s*\(", re.IGNORECASE
+)
 _DATA_TARGET = re.compile(
     r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|COPY)\s+((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))*)",
     re.IGNORECASE,
 )
 _SCHEMA = re.compile(
-    r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b", re.IGNORECASE
+    r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b",
+    re.IGNORECASE,
 )
 
 
@@ -204,7 +207,7 @@ def written_table(statement: str) -> str:
     match = _DATA_TARGET.search(_without_strings(statement))
     if not match:
         return ""
-    last = re.findall(r'"[^"]+"|[\w$]+', match.group(1))[-1]
+    last: str = re.findall(r'"[^"]+"|[\w$]+', match.group(1))[-1]
     return last.strip('"') if last.startswith('"') else last.lower()
 
 

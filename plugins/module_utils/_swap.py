@@ -62,11 +62,16 @@ def require_swappable(connection: Connection, database: str) -> None:
             "Database '%s' has prepared transactions (%s), which would stop the swap: COMMIT PREPARED or ROLLBACK PREPARED them first."
             % (database, ", ".join(gid for (gid,) in prepared))
         )
-    subscriptions = rows(connection, "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s", (database,))
+    subscriptions = rows(
+        connection, "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s", (database,)
+    )
     slots = rows(connection, "SELECT slot_name FROM pg_replication_slots WHERE database = %s", (database,))
     if subscriptions or slots:
         names = [name for (name,) in subscriptions + slots]
-        raise DbopsError("Database '%s' takes part in logical replication (%s), which would stay with the replaced database: remove it first." % (database, ", ".join(names)))
+        raise DbopsError(
+            "Database '%s' takes part in logical replication (%s), which would stay with the replaced database: remove it first."
+            % (database, ", ".join(names))
+        )
 
 
 def swap(connection: Connection, live: str, replacement: str, operation: str, run_id: str, at: str, seconds: float) -> str:

@@ -58,7 +58,9 @@ class Target:
                 % (self.runner_container, ", ".join(container.name for container in self.backends) or "none found")
             )
         if not self.backends:
-            raise DbopsError("No backend container of database '%s' was found: deploy the backend first, or check dbops_backends." % self.database)
+            raise DbopsError(
+                "No backend container of database '%s' was found: deploy the backend first, or check dbops_backends." % self.database
+            )
         return self.backends[-1]
 
 
@@ -106,5 +108,8 @@ def _container_secret(docker: Docker, container: Container, name: str) -> str:
         return ""
     outcome = docker.exec(container.id, ["cat", path])
     if outcome.rc != 0:
-        raise DbopsError("Container '%s' names the file '%s' for %s, which cannot be read there: %s" % (container.name, path, name, outcome.stderr.strip()))
+        raise DbopsError(
+            "Container '%s' names the file '%s' for %s, which cannot be read there: %s"
+            % (container.name, path, name, outcome.stderr.strip())
+        )
     return outcome.stdout.rstrip("\r\n")

@@ -39,7 +39,9 @@ class Watchdog:
     :param addresses: asked at every look, since the runner's container gets its addresses only when it starts.
     """
 
-    def __init__(self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float) -> None:
+    def __init__(
+        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float
+    ) -> None:
         self._connection = connection
         self._database = database
         self._application = application
@@ -73,7 +75,9 @@ class Watchdog:
             named = {session.pid: session for session in sessions(self._connection, self._database)}
             who = "; ".join(_describe(blocker, named) for blocker in blockers) or "nobody any more"
             if rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
-                self.cancelled.append("'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], self._seconds, who))
+                self.cancelled.append(
+                    "'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], self._seconds, who)
+                )
 
 
 def _describe(pid: int, named: dict[int, Session]) -> str:

@@ -10,9 +10,12 @@ module: backup
 short_description: Make one verified backup of a database
 version_added: 0.1.0
 description:
-  - Dumps the whole database as one consistent snapshot, in parallel, in PostgreSQL's directory format, with the C(pg_dump) of the database's own image.
-  - The backup gets its final name only when it was read back in full, checksummed, and is on the disk. A failed dump leaves nothing that looks like a backup.
-  - The manifest beside the dump holds versions, the row count of each table in the same snapshot, the schema fingerprint, and a SHA-256 of each file.
+  - Dumps the whole database as one consistent snapshot, in parallel, in PostgreSQL's directory format, with the C(pg_dump) of the
+    database's own image.
+  - The backup gets its final name only when it was read back in full, checksummed, and is on the disk. A failed dump leaves
+    nothing that looks like a backup.
+  - The manifest beside the dump holds versions, the row count of each table in the same snapshot, the schema fingerprint, and a
+    SHA-256 of each file.
   - Fails early when the volume has too little room.
 extends_documentation_fragment:
   - dbops.postgres.target
@@ -105,7 +108,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils._operation import O
 def backup(operation: Operation, params: dict[str, t.Any]) -> Result:
     reason = params["reason"] or ""
     if not re.fullmatch(r"[A-Za-z0-9_-]{0,60}", reason):
-        raise DbopsError("The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason)
+        raise DbopsError(
+            "The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason
+        )
     return back_up(operation, BackupOptions(reason, params["jobs"]))
 
 

@@ -10,8 +10,10 @@ module: database_marker
 short_description: Write the environment marker of a database
 version_added: 0.1.0
 description:
-  - The marker is the setting C(dbops.environment) of the database itself. A dump of its contents does not carry it, and swaps and resets keep it.
-  - Together with the inventory and the pinned identity of the server it is one of the three witnesses without which nothing destructive runs.
+  - The marker is the setting C(dbops.environment) of the database itself. A dump of its contents does not carry it, and swaps and
+    resets keep it.
+  - Together with the inventory and the pinned identity of the server it is one of the three witnesses without which nothing
+    destructive runs.
   - Marking as V(production) is always safe. Marking as anything else needs consent (O(confirm=enroll:<database>)).
 extends_documentation_fragment:
   - dbops.postgres.target

@@ -10,10 +10,13 @@ module: database_reset
 short_description: Replace a disposable database by a fresh one
 version_added: 0.1.0
 description:
-  - Builds a fresh database, empty, then migrated and seeded by the backend's own runner, and swaps it in by rename. The replaced database is kept.
-  - The runner works in a sandbox, a throwaway server without a route to the real one, so it cannot touch the live database. What it built is copied beside the live database before the swap.
+  - Builds a fresh database, empty, then migrated and seeded by the backend's own runner, and swaps it in by rename. The replaced
+    database is kept.
+  - The runner works in a sandbox, a throwaway server without a route to the real one, so it cannot touch the live database. What
+    it built is copied beside the live database before the swap.
   - Backends may stay connected until the swap. They reconnect by themselves, or are restarted.
-  - Never runs on production. The inventory, the database's own marker and the pinned identity of its server all have to say that the database is something else, and no other database on the server may be production.
+  - Never runs on production. The inventory, the database's own marker and the pinned identity of its server all have to say that
+    the database is something else, and no other database on the server may be production.
 extends_documentation_fragment:
   - dbops.postgres.target
   - dbops.postgres.attributes

@@ -11,10 +11,14 @@ short_description: Bring the schema up to date with the backend's own migration 
 version_added: 0.1.0
 description:
   - Wraps the migration runner inside the backend's image. It works for any runner in any language, since the plan is made by observation.
-  - The plan is made by running the runner in a sandbox, a throwaway server with the same schema on a network without a route to the real one. What it does there is the plan, with the exact statements, the strong locks, and the tables that are rewritten.
-  - An empty plan ends the run without a change. Otherwise a verified backup is made, the runner runs against the real database, and the schema afterwards has to be the planned one.
-  - While the runner works, its wait for a lock is ended after O(lock_timeout) and the run is tried again, so that nobody waits behind it for long.
-  - A failed run says by fingerprint whether the schema is as it was, and else what changed, which backup was made before, and the command that restores it.
+  - The plan is made by running the runner in a sandbox, a throwaway server with the same schema on a network without a route to
+    the real one. What it does there is the plan, with the exact statements, the strong locks, and the tables that are rewritten.
+  - An empty plan ends the run without a change. Otherwise a verified backup is made, the runner runs against the real database,
+    and the schema afterwards has to be the planned one.
+  - While the runner works, its wait for a lock is ended after O(lock_timeout) and the run is tried again, so that nobody waits
+    behind it for long.
+  - A failed run says by fingerprint whether the schema is as it was, and else what changed, which backup was made before, and the
+    command that restores it.
 extends_documentation_fragment:
   - dbops.postgres.target
   - dbops.postgres.attributes

@@ -10,7 +10,8 @@ module: restore
 short_description: Put a backup in the place of a database
 version_added: 0.1.0
 description:
-  - Restores into a new database beside the live one, compares it with the manifest, then swaps the two by rename. The live database is not touched before that, and is kept.
+  - Restores into a new database beside the live one, compares it with the manifest, then swaps the two by rename. The live
+    database is not touched before that, and is kept.
   - The backend is seen healthy afterwards, restarted where that is needed, and the swap is taken back where it does not get healthy.
   - What belongs to the database itself, such as grants, settings, owner and connection limit, is carried over from the live one.
 extends_documentation_fragment:

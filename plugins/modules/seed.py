@@ -11,7 +11,8 @@ short_description: Run the backend's seed once
 version_added: 0.1.0
 description:
   - Runs the seed command of the backend in a one-shot container of its image, with its environment and networks.
-  - The same seed, which is the same command in the same image, runs once on a database. What ran is kept inside the database and travels with restores and resets.
+  - The same seed, which is the same command in the same image, runs once on a database. What ran is kept inside the database and
+    travels with restores and resets.
   - Where the database counts as production, consent is needed (O(confirm=seed:<database>)) and a backup is made first.
 extends_documentation_fragment:
   - dbops.postgres.target
