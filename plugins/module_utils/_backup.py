@@ -201,11 +201,6 @@ def estimate_space(operation: Operation) -> Estimate:
     return Estimate(int(tables), free, "the size of the tables, uncompressed")
 
 
-def check_backup(backup: Backup) -> None:
-    """Compare every byte with the manifest."""
-    verify_files(backup)
-
-
 def describe(operation: Operation, backup: Backup) -> list[str]:
     manifest = backup.manifest
     seconds = sum(seconds for phase, seconds in operation.phases.items() if phase.startswith("backup"))
@@ -220,8 +215,7 @@ def describe(operation: Operation, backup: Backup) -> list[str]:
             size_text(manifest.database_size),
             duration_text(seconds),
         ),
-        "It is in '%s'. To go back to it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s"
-        % (backup.path, operation.evidence.host, manifest.id),
+        "It is in '%s'. To go back to it: %s" % (backup.path, operation.restore_command(manifest.id)),
     ]
 
 
@@ -258,7 +252,7 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
     damaged = {}
     for backup in backups if verify else []:
         try:
-            check_backup(read_backup(backup.path))
+            verify_files(read_backup(backup.path))
         except DbopsError as error:
             damaged[backup.manifest.id] = error.message
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]

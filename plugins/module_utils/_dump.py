@@ -105,7 +105,10 @@ def restore(tools: ToolBox, folder: str, database: str, jobs: int, without: t.Se
     argv = ["pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs, "--dbname=", *without, _MOUNT + "/backup/dump"]
     outcome = tools.run("restore", argv, ((folder, _MOUNT + "/backup", False),), database)
     if outcome.rc != 0:
-        raise DbopsError(tool_failure("pg_restore", outcome, "the new database '%s'" % database), output=outcome.output)
+        raise DbopsError(
+            tool_failure("pg_restore", outcome, "the new database '%s'" % database) + " The live database is untouched.",
+            output=outcome.output,
+        )
 
 
 def tool_failure(tool: str, outcome: Outcome, where: str) -> str:
@@ -113,4 +116,4 @@ def tool_failure(tool: str, outcome: Outcome, where: str) -> str:
     lines = [line.strip() for line in outcome.stderr.splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()] or lines or ["no message"]
     detail = [line for line in lines if line.startswith(("DETAIL:", "HINT:"))][:2]
-    return "%s failed on %s (exit status %d): %s" % (tool, where, outcome.rc, " ".join([telling[0], *detail]))
+    return "%s failed on %s (exit status %d): %s." % (tool, where, outcome.rc, " ".join([telling[0], *detail]).rstrip("."))

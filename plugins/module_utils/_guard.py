@@ -190,5 +190,13 @@ def _require_consent(operation: str, evidence: Evidence, confirm: str, reason: s
     )
 
 
+def restore_command(evidence: Evidence, what: str) -> str:
+    """The line that restores ``what`` (an id, or ``undo``), with the consent that it needs."""
+    words = ["ansible-playbook", "restore.yml", "-l", evidence.host, "-e", "dbops_restore_backup=" + what]
+    if doubts(evidence):
+        words += ["-e", "dbops_confirm=" + consent_phrase("restore", evidence.database)]
+    return " ".join(map(_shell_word, words))
+
+
 def _shell_word(text: str) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII) else "'%s'" % text.replace("'", "'\"'\"'")

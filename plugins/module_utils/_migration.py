@@ -26,7 +26,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
     last_lines,
     run_for_real,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, fingerprint, read_snapshot, render, tables
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import (
+    Snapshot,
+    brief,
+    difference,
+    fingerprint,
+    read_snapshot,
+    render,
+    tables,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive
 
 if t.TYPE_CHECKING:
@@ -159,7 +167,7 @@ def _require_as_planned(operation: Operation, plan: Plan, runner: Runner, outcom
     """A runner that says it succeeded is not believed: the schema has to be the planned one."""
     if after == plan.after:
         return
-    missing = render(difference(after, plan.after))
+    missing = difference(after, plan.after)
     raise DbopsError(
         "'%s' ended without an error, but the schema of database '%s' is not the planned one (it is %s, planned was %s); to be as planned it would need: %s. %s"
         % (
@@ -167,11 +175,11 @@ def _require_as_planned(operation: Operation, plan: Plan, runner: Runner, outcom
             operation.database,
             fingerprint(after)[:12],
             fingerprint(plan.after)[:12],
-            "; ".join(missing[:5]),
+            brief(missing),
             _way_back(operation, backup),
         ),
         output=outcome.output,
-        differences=missing,
+        differences=render(missing),
         backup=facts_of(backup) if backup else None,
     )
 
@@ -187,19 +195,19 @@ def _failure(
     waits: list[str],
 ) -> DbopsError:
     """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
-    changed = render(difference(plan.before, after))
+    changed = difference(plan.before, after)
     if not changed:
         state = "The schema is as it was (fingerprint %s before and after)." % fingerprint(after)[:12]
         if plan.data_statements:
             state += " The migration also writes rows, which a fingerprint does not show. " + _way_back(operation, backup)
     else:
-        state = "The schema was left changed: %s. %s" % ("; ".join(changed[:10]), _way_back(operation, backup))
+        state = "The schema was left changed: %s. %s" % (brief(changed), _way_back(operation, backup))
     waited = " It was stopped because %s." % "; and ".join(waits) if waits else ""
     return DbopsError(
         "The migration failed: %s.%s It says: %s. %s"
         % (failure_of(runner, outcome, options.timeout), waited, last_lines(outcome) or "(nothing)", state),
         output=outcome.output,
-        differences=changed,
+        differences=render(changed),
         schema_unchanged=not changed,
         backup=facts_of(backup) if backup else None,
     )
@@ -208,14 +216,7 @@ def _failure(
 def _way_back(operation: Operation, backup: Backup | None) -> str:
     if backup is None:
         return "No backup was made before (dbops_migrate_backup)."
-    return (
-        "To go back to the backup made before it: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s"
-        % (
-            operation.evidence.host,
-            backup.manifest.id,
-            operation.database,
-        )
-    )
+    return "To go back to the backup made before it: %s" % operation.restore_command(backup.manifest.id)
 
 
 def _report(

@@ -102,6 +102,10 @@ class Operation:
         """Whether this database has to be treated as production: it is, until all witnesses agree that it is not."""
         return bool(_guard.doubts(self.evidence))
 
+    def restore_command(self, what: str) -> str:
+        """The line that restores a backup's id, or ``undo``."""
+        return _guard.restore_command(self.evidence, what)
+
     @property
     def application(self) -> str:
         return "dbops %s %s" % (self.request.operation, self.run_id)

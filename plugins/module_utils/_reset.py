@@ -162,8 +162,8 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str) -
     sick = _backend.unhealthy(operation.docker, backends, options.health_timeout)
     if sick:
         raise DbopsError(
-            "Database '%s' was reset, but not every backend is well after it: %s To go back: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo"
-            % (operation.database, " ".join(sick), operation.evidence.host),
+            "Database '%s' was reset, but not every backend is well after it: %s To go back: %s"
+            % (operation.database, " ".join(sick), operation.restore_command("undo")),
             replaced=kept,
         )
     return restarted
@@ -173,8 +173,7 @@ def _report(operation: Operation, migrate: Runner, fresh: Fresh, facts: dict[str
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
         "Reset database '%s': now %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image),
-        "What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo"
-        % (facts["replaced"], operation.evidence.host),
+        "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo")),
         "Healthy: %s%s." % (", ".join(healthy) or "no backend runs", " (restarted: %s)" % ", ".join(restarted) if restarted else ""),
     ]
     return lines + ["Dropped the replaced database '%s'." % name for name in facts["dropped"]]

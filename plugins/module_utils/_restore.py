@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import typing as t
@@ -16,20 +15,26 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _archive, _b
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import (
     BackupOptions,
-    check_backup,
     facts_of,
     make_backup,
     require_space,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
-from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, decompress, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, decompress
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute
+from ansible_collections.dbops.postgres.plugins.module_utils._restore_source import (
+    Source,
+    announce,
+    find_source,
+    require_restorable,
+    rows_lost,
+    source_facts,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import (
     TableRows,
     count_large_objects,
-    count_newer_rows,
     count_rows,
     differences,
 )
@@ -39,9 +44,6 @@ UNDO = "undo"
 
 #: How a restored copy is called that did not get the backend well; undo must not bring it back.
 REJECTED = "rejected"
-
-#: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
-_ROOM = 1.2
 
 
 @dataclass(frozen=True)
@@ -57,35 +59,6 @@ class RestoreOptions:
     keep: int = 0
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is restored: one of our backups, or a file made by hand."""
-
-    backup: Backup | None = None
-    file: PlainFile | None = None
-
-    @property
-    def name(self) -> str:
-        return self.backup.manifest.id if self.backup else self.file.path if self.file else ""
-
-    @property
-    def made(self) -> datetime.datetime:
-        if self.backup:
-            return t.cast(datetime.datetime, _archive.parse_time(self.backup.manifest.created))
-        return datetime.datetime.fromtimestamp(self.file.modified if self.file else 0, datetime.timezone.utc)
-
-    @property
-    def server_major(self) -> int:
-        return self.backup.manifest.server_version_number // 10000 if self.backup else self.file.server_major if self.file else 0
-
-    @property
-    def needed(self) -> int:
-        """Bytes that the database will have, as far as that is known."""
-        if self.backup:
-            return int(self.backup.manifest.database_size * _ROOM)
-        return int((self.file.size if self.file else 0) * _ROOM)
-
-
 def restore(operation: Operation, options: RestoreOptions) -> Result:
     """The module's work."""
     if options.backup == UNDO:
@@ -95,12 +68,12 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
     if exists:
         _swap.require_swappable(operation.maintenance, operation.database)
     operation.enter("restore: check")
-    _require_restorable(operation, source)
+    require_restorable(operation, source)
     lost = rows_lost(operation, source) if exists else {}
-    facts: dict[str, t.Any] = {"source": _source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
+    facts: dict[str, t.Any] = {"source": source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
     diff = _diff(operation, source, lost)
     if operation.check_mode:
-        return Result(True, _announcement(operation, source, lost), facts, diff)
+        return Result(True, announce(operation, source, lost), facts, diff)
     building = _swap.building_name(operation.database, operation.run_id)
     try:
         counted = _build(operation, source, options, building)
@@ -151,83 +124,6 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
         "What it was until now is kept as '%s' (to go back to that: the same command once more)." % facts["replaced"],
     ]
     return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
-
-
-def find_source(operation: Operation, wanted: str) -> Source:
-    """:raises DbopsError: naming what there is."""
-    if wanted.startswith("/"):
-        if os.path.isdir(wanted):
-            return Source(backup=_archive.read_backup(wanted.rstrip("/")))
-        return Source(file=inspect_file(wanted))
-    backups, unreadable = operation.archive.catalogue()
-    if wanted in unreadable:
-        _archive.read_backup(os.path.join(operation.archive.folder, wanted))
-    return Source(backup=_archive.select(backups, wanted, operation.server.identifier))
-
-
-def _require_restorable(operation: Operation, source: Source) -> None:
-    """Everything that can be known before a byte is restored."""
-    if source.server_major > operation.server.major:
-        raise DbopsError(
-            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d."
-            % (source.name, source.server_major, operation.server.major, source.server_major)
-        )
-    if source.backup:
-        check_backup(source.backup)
-        missing = _missing_roles(operation, source.backup)
-        if missing:
-            raise DbopsError(
-                "The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again."
-                % (source.name, ", ".join(missing))
-            )
-    free = data_volume_space(operation)
-    if free is not None and free < source.needed:
-        raise DbopsError(
-            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
-            % (operation.target.container.name, size_text(source.needed), size_text(free))
-        )
-
-
-def _missing_roles(operation: Operation, backup: Backup) -> list[str]:
-    from_manifest = set(backup.manifest.roles)
-    if _database.exists(operation.maintenance, operation.database):
-        from_manifest -= {setting.role for setting in backup.manifest.properties.settings}
-    return sorted(role for role in from_manifest if not role.startswith("pg_") and not _role_exists(operation, role))
-
-
-def _role_exists(operation: Operation, role: str) -> bool:
-    cursor = operation.maintenance.cursor()
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-    return cursor.fetchone() is not None
-
-
-def data_volume_space(operation: Operation) -> int | None:
-    """Free bytes where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
-    cursor = operation.maintenance.cursor()
-    cursor.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
-    found = cursor.fetchone()
-    if not found:
-        return None
-    outcome = operation.docker.exec(operation.target.container.id, ["df", "-Pk", found[0]])
-    words = outcome.stdout.split("\n")[-2].split() if outcome.rc == 0 and outcome.stdout.count("\n") >= 2 else []
-    return int(words[3]) * 1024 if len(words) >= 4 and words[3].isdigit() else None
-
-
-def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
-    """Rows by table that the live database has and the backup has not: newer ones exactly, where the backup is of this very database;
-    else by the difference of the counts. Empty for a file without a manifest, of which nothing is known."""
-    if not source.backup:
-        return {}
-    manifest = source.backup.manifest
-    with operation.session(read_only=True) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
-        if cursor.fetchone() == (manifest.database_oid,) and manifest.server_identifier == operation.server.identifier:
-            return count_newer_rows(connection, manifest.next_transaction)
-        held = {table.name: table.rows for table in manifest.tables}
-        return {
-            table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)
-        }
 
 
 def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
@@ -341,45 +237,12 @@ def swap_in(operation: Operation, replacement: str, by: str, session_timeout: fl
     return _swap.swap(operation.maintenance, operation.database, replacement, by, operation.run_id, timestamp(utc_now()), session_timeout)
 
 
-def _source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
-    return {
-        "name": source.name,
-        "kind": "backup" if source.backup else "file (%s)" % (source.file.kind if source.file else ""),
-        "made": timestamp(source.made),
-        "age_seconds": int((operation.started_at - source.made).total_seconds()),
-        "server_major": source.server_major,
-        "needed": source.needed,
-    }
-
-
 def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[str, str]:
     before = ["%s as it is now" % operation.database] + [
         "%s: %s newer than the backup" % (table, count_text(number, "row")) for table, number in sorted(lost.items())
     ]
     after = ["%s as it was at %s (%s)" % (operation.database, timestamp(source.made), source.name)]
     return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
-
-
-def _announcement(operation: Operation, source: Source, lost: dict[str, int]) -> list[str]:
-    age = duration_text((operation.started_at - source.made).total_seconds())
-    free = data_volume_space(operation)
-    lines = [
-        "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),
-        "Made on PostgreSQL %s, this server is %d. Room on the data volume: %s needed, %s free."
-        % (
-            source.server_major or "(unknown)",
-            operation.server.major,
-            size_text(source.needed),
-            size_text(free) if free is not None else "unknown",
-        ),
-    ]
-    if source.file:
-        lines.append("It is a file without a manifest: it is complete, but which rows would be lost cannot be told.")
-    elif lost:
-        lines.append("Rows newer than it, which would be lost: %s." % ", ".join("%s %d" % item for item in sorted(lost.items())))
-    else:
-        lines.append("No row is newer than it.")
-    return lines
 
 
 def _report(
@@ -400,10 +263,7 @@ def _report(
         )
     ]
     if kept:
-        lines.append(
-            "What it was is kept as '%s'. To undo: ansible-playbook restore.yml -l %s -e dbops_restore_backup=undo"
-            % (kept, operation.evidence.host)
-        )
+        lines.append("What it was is kept as '%s'. To undo: %s" % (kept, operation.restore_command("undo")))
     if facts["backup_before"]:
         lines.append("Backup of what it was: '%s'." % facts["backup_before"]["id"])
     others = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.name != kept]

@@ -65,11 +65,11 @@ class Runner:
 def command_of(runner: t.Sequence[str], purpose: str) -> tuple[str, ...]:
     """The command for ``purpose`` (``migrate`` or ``seed``): a preset's name, or the command itself.
 
-    :raises DbopsError: where a single word names no preset and is no path.
+    :raises DbopsError: where there is none.
     """
     if len(runner) == 1 and runner[0] in PRESETS:
         return PRESETS[runner[0]][0 if purpose == "migrate" else 1]
-    if not runner or (len(runner) == 1 and "/" not in runner[0] and not runner[0].strip()):
+    if not any(word.strip() for word in runner):
         raise DbopsError("No %s command was given: set it to a preset (%s) or to a list of words." % (purpose, ", ".join(sorted(PRESETS))))
     return tuple(runner)
 
@@ -129,9 +129,9 @@ def failure_of(runner: Runner, outcome: Outcome, timeout: float) -> str:
     return "%s failed with exit status %d" % (where, outcome.rc) if outcome.rc else ""
 
 
-def last_lines(outcome: Outcome, number: int = 5) -> str:
+def last_lines(outcome: Outcome, number: int = 3, most: int = 400) -> str:
     """The end of what a runner said, in one line, for a message."""
-    return " | ".join([line.strip() for line in outcome.output.splitlines() if line.strip()][-number:])
+    return " | ".join([line.strip() for line in outcome.output.splitlines() if line.strip()][-number:])[-most:]
 
 
 def is_state_table(schema: str, table: str, names: t.Collection[str]) -> bool:

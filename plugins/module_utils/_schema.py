@@ -236,6 +236,26 @@ def render(change: Difference) -> list[str]:
     return lines
 
 
+def brief(change: Difference, most: int = 6) -> str:
+    """The names of what changed, for a sentence: what belongs to a new or removed table is not named again."""
+    names = []
+    for sign, keys in (("-", list(change.removed)), ("+", list(change.added)), ("~", list(change.changed))):
+        whole = [key.partition(" ")[2] for key in keys if key.startswith("table ")]
+        names += ["%s %s" % (sign, key) for key in keys if key.startswith("table ") or not any(_belongs(key, table) for table in whole)]
+    more = ", and %d more" % (len(names) - most) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _belongs(key: str, table: str) -> bool:
+    """Whether an object (``column s.t.c``, ``constraint k on s.t``, ``index s.t_pkey``, ``sequence s.t_id_seq``) is part of a table."""
+    kind, _space, name = key.partition(" ")
+    if kind in ("column", "comment"):
+        return name.startswith((table + ".", "on " + table + "."))
+    if kind in ("index", "sequence"):
+        return name.startswith(table + "_")
+    return key.endswith(" on " + table)
+
+
 def tables(snapshot: Snapshot) -> list[str]:
     """The names of the tables, as ``\\dt`` would list them."""
     return sorted(key.partition(" ")[2] for key in snapshot if key.startswith("table "))

@@ -109,13 +109,7 @@ def _failure(operation: Operation, outcome: Outcome, trouble: str, gained: dict[
         if not gained
         else "It left rows behind: %s." % ", ".join("%s %+d" % item for item in gained.items())
     )
-    way_back = ""
-    if backup:
-        way_back = " To go back: ansible-playbook restore.yml -l %s -e dbops_restore_backup=%s -e dbops_confirm=restore:%s" % (
-            operation.evidence.host,
-            backup.manifest.id,
-            operation.database,
-        )
+    way_back = " To go back: %s" % operation.restore_command(backup.manifest.id) if backup else ""
     return DbopsError(
         "The seed failed: %s. It says: %s. %s%s" % (trouble, last_lines(outcome) or "(nothing)", left, way_back),
         output=outcome.output,

@@ -1,0 +1,158 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a restore starts from: one of our backups or a file made by hand; whether it can be restored here, and what would be lost."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _archive, _database
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, timestamp
+from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import value
+from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import count_newer_rows, count_rows
+
+#: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
+_ROOM = 1.2
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is restored: one of our backups, or a file made by hand."""
+
+    backup: Backup | None = None
+    file: PlainFile | None = None
+
+    @property
+    def name(self) -> str:
+        return self.backup.manifest.id if self.backup else self.file.path if self.file else ""
+
+    @property
+    def made(self) -> datetime.datetime:
+        if self.backup:
+            return t.cast(datetime.datetime, _archive.parse_time(self.backup.manifest.created))
+        return datetime.datetime.fromtimestamp(self.file.modified if self.file else 0, datetime.timezone.utc)
+
+    @property
+    def server_major(self) -> int:
+        return self.backup.manifest.server_version_number // 10000 if self.backup else self.file.server_major if self.file else 0
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the database will have, as far as that is known."""
+        if self.backup:
+            return int(self.backup.manifest.database_size * _ROOM)
+        return int((self.file.size if self.file else 0) * _ROOM)
+
+
+def find_source(operation: Operation, wanted: str) -> Source:
+    """:raises DbopsError: naming what there is."""
+    if wanted.startswith("/"):
+        if os.path.isdir(wanted):
+            return Source(backup=_archive.read_backup(wanted.rstrip("/")))
+        return Source(file=inspect_file(wanted))
+    backups, unreadable = operation.archive.catalogue()
+    if wanted in unreadable:
+        _archive.read_backup(os.path.join(operation.archive.folder, wanted))
+    return Source(backup=_archive.select(backups, wanted, operation.server.identifier))
+
+
+def require_restorable(operation: Operation, source: Source) -> None:
+    """Everything that can be known before a byte is restored."""
+    if source.server_major > operation.server.major:
+        raise DbopsError(
+            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d."
+            % (source.name, source.server_major, operation.server.major, source.server_major)
+        )
+    if source.backup:
+        _archive.verify_files(source.backup)
+        missing = _missing_roles(operation, source.backup)
+        if missing:
+            raise DbopsError(
+                "The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again."
+                % (source.name, ", ".join(missing))
+            )
+    free = data_volume_space(operation)
+    if free is not None and free < source.needed:
+        raise DbopsError(
+            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
+            % (operation.target.container.name, size_text(source.needed), size_text(free))
+        )
+
+
+def _missing_roles(operation: Operation, backup: Backup) -> list[str]:
+    from_manifest = set(backup.manifest.roles)
+    if _database.exists(operation.maintenance, operation.database):
+        from_manifest -= {setting.role for setting in backup.manifest.properties.settings}
+    return sorted(role for role in from_manifest if not role.startswith("pg_") and not _role_exists(operation, role))
+
+
+def _role_exists(operation: Operation, role: str) -> bool:
+    return value(operation.maintenance, "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) is not None
+
+
+def data_volume_space(operation: Operation) -> int | None:
+    """Free bytes where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
+    folder = value(operation.maintenance, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    if not folder:
+        return None
+    outcome = operation.docker.exec(operation.target.container.id, ["df", "-Pk", folder])
+    words = outcome.stdout.split("\n")[-2].split() if outcome.rc == 0 and outcome.stdout.count("\n") >= 2 else []
+    return int(words[3]) * 1024 if len(words) >= 4 and words[3].isdigit() else None
+
+
+def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
+    """Rows by table that the live database has and the backup has not: newer ones exactly, where the backup is of this very database;
+    else by the difference of the counts. Empty for a file without a manifest, of which nothing is known."""
+    if not source.backup:
+        return {}
+    manifest = source.backup.manifest
+    with operation.session(read_only=True) as connection:
+        oid = value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+        if oid == manifest.database_oid and manifest.server_identifier == operation.server.identifier:
+            return count_newer_rows(connection, manifest.next_transaction)
+        held = {table.name: table.rows for table in manifest.tables}
+        return {
+            table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)
+        }
+
+
+def source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
+    return {
+        "name": source.name,
+        "kind": "backup" if source.backup else "file (%s)" % (source.file.kind if source.file else ""),
+        "made": timestamp(source.made),
+        "age_seconds": int((operation.started_at - source.made).total_seconds()),
+        "server_major": source.server_major,
+        "needed": source.needed,
+    }
+
+
+def announce(operation: Operation, source: Source, lost: dict[str, int]) -> list[str]:
+    age = duration_text((operation.started_at - source.made).total_seconds())
+    free = data_volume_space(operation)
+    lines = [
+        "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),
+        "Made on PostgreSQL %s, this server is %d. Room on the data volume: %s needed, %s free."
+        % (
+            source.server_major or "(unknown)",
+            operation.server.major,
+            size_text(source.needed),
+            size_text(free) if free is not None else "unknown",
+        ),
+    ]
+    if source.file:
+        lines.append("It is a file without a manifest: it is complete, but which rows would be lost cannot be told.")
+    elif lost:
+        lines.append("Rows newer than it, which would be lost: %s." % ", ".join("%s %d" % item for item in sorted(lost.items())))
+    else:
+        lines.append("No row is newer than it.")
+    return lines
