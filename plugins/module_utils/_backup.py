@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import typing as t
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _dump
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import (
@@ -89,9 +90,15 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
-        _dump.dump(tools, operation.database, snapshot_name, work, options.jobs, compression)
-        operation.enter("backup: count")
-        manifest = _describe_contents(operation, connection, options, compression, timestamp(created), work)
+        with ThreadPoolExecutor(1) as beside:
+            describing = beside.submit(_describe_contents, operation, connection, options, compression, timestamp(created), work)
+            try:
+                _dump.dump(tools, operation.database, snapshot_name, work, options.jobs, compression)
+            except BaseException:
+                connection.cancel()
+                raise
+            operation.enter("backup: count")
+            manifest = replace(describing.result(), finished=timestamp(utc_now()))
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
     _dump.read_in_full(tools, work)
@@ -117,7 +124,7 @@ def _describe_contents(
         controller=operation.request.caller.controller,
         revision=operation.request.caller.revision,
         created=created,
-        finished=timestamp(utc_now()),
+        finished=created,
         server_identifier=operation.server.identifier,
         server_version=operation.server.version,
         server_version_number=operation.server.version_number,

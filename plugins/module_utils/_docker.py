@@ -49,6 +49,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Mount:
+    """Something of the host that a container sees; ``kind`` is ``bind``, ``volume`` or ``tmpfs``."""
+
+    kind: str
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True)
 class Container:
     """What ``docker inspect`` says of a container, as far as we use it. Times are RFC 3339 texts in UTC."""
 
@@ -65,8 +74,8 @@ class Container:
     health: str | None = None
     health_command: tuple[str, ...] = ()
     restarts: int = 0
-    working_dir: str = ""
     user: str = ""
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -334,8 +343,8 @@ def parse_container(data: dict[str, t.Any]) -> Container:
         health=(state.get("Health") or {}).get("Status"),
         health_command=_health_command(config.get("Healthcheck") or {}),
         restarts=int(data.get("RestartCount") or 0),
-        working_dir=config.get("WorkingDir") or "",
         user=config.get("User") or "",
+        mounts=tuple(Mount(item["Type"], item.get("Source") or "", item["Destination"]) for item in data.get("Mounts") or ()),
     )
 
 

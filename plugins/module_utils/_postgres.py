@@ -16,6 +16,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 try:
     import psycopg2
     import psycopg2.extensions
+    import psycopg2.extras
     from psycopg2 import sql as sql  # exported: identifiers go through it everywhere
 except ImportError:  # reported by require_psycopg2, so that the documentation can be read without it
     psycopg2 = None  # type: ignore[assignment]
@@ -93,6 +94,7 @@ def connect(address: Address, database: str, application: str, read_only: bool =
     """
     require_psycopg2()
     options = "-c search_path=pg_catalog" + (" -c default_transaction_read_only=on" if read_only else "")
+    psycopg2.extensions.set_wait_callback(None)  # else connect_timeout would not count
     try:
         connection = psycopg2.connect(
             host=address.host,
@@ -109,6 +111,7 @@ def connect(address: Address, database: str, application: str, read_only: bool =
         )
     except psycopg2.OperationalError as error:
         raise ServerError(_connect_sentence(str(error), address, database), postgresql=str(error).strip()) from None
+    psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)  # else a signal could not end a wait for the server
     connection.autocommit = True
     connection.set_client_encoding("UTF8")
     return connection

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
@@ -86,35 +88,44 @@ def find_runner(docker: Docker, backend: Container, argv: tuple[str, ...], image
 
 
 def run_in_sandbox(docker: Docker, runner: Runner, name: str, labels: dict[str, str], network: str, timeout: float) -> Outcome:
-    return _run(docker, runner, name, labels, {}, (network,), timeout)
+    """Run where nothing real can be reached; of the backend's mounts only harmless ones go along, read-only."""
+    return docker.run(replace(_one_shot(runner, name, labels, (network,)), mounts=harmless_mounts(runner.container)), timeout=timeout)
 
 
 def run_for_real(docker: Docker, runner: Runner, name: str, labels: dict[str, str], application: str, timeout: float) -> Outcome:
-    """Run in the backend's own networks. ``PGAPPNAME`` names the sessions, for drivers that honour it."""
-    networks = tuple(endpoint.network for endpoint in runner.container.endpoints)
-    return _run(docker, runner, name, labels, {"PGAPPNAME": application}, networks or ("bridge",), timeout)
+    """Run in the backend's own networks, with all its mounts. ``PGAPPNAME`` names the sessions, for drivers that honour it."""
+    networks = tuple(endpoint.network for endpoint in runner.container.endpoints) or ("bridge",)
+    job = _one_shot(runner, name, labels, networks)
+    return docker.run(replace(job, env=dict(job.env, PGAPPNAME=application), volumes_from=runner.container.id), timeout=timeout)
 
 
-def _run(
-    docker: Docker,
-    runner: Runner,
-    name: str,
-    labels: dict[str, str],
-    further_env: dict[str, str],
-    networks: tuple[str, ...],
-    timeout: float,
-) -> Outcome:
-    job = OneShot(
+def _one_shot(runner: Runner, name: str, labels: dict[str, str], networks: tuple[str, ...]) -> OneShot:
+    return OneShot(
         name=name,
         image=runner.image_id,
         argv=runner.argv,
         labels=labels,
-        env=dict(runner.env, **further_env),
+        env=runner.env,
         network=networks[0],
         further_networks=networks[1:],
         user=runner.container.user,
     )
-    return docker.run(job, timeout=timeout)
+
+
+def harmless_mounts(container: Container) -> tuple[tuple[str, str, bool], ...]:
+    """Mounted files and folders (secrets, configuration, migrations) that give no way to a real server: no sockets, no volumes."""
+    return tuple(
+        (mount.source, mount.destination, False) for mount in container.mounts if mount.kind == "bind" and _is_harmless(mount.source)
+    )
+
+
+def _is_harmless(path: str) -> bool:
+    if os.path.isfile(path):
+        return True
+    if not os.path.isdir(path) or not os.access(path, os.R_OK | os.X_OK):
+        return False
+    found = (os.path.join(parent, name) for parent, _folders, names in os.walk(path) for name in names)
+    return not any(stat.S_ISSOCK(os.lstat(name).st_mode) for name in found)
 
 
 def failure_of(runner: Runner, outcome: Outcome, timeout: float) -> str:
