@@ -14,6 +14,7 @@ import datetime
 import hashlib
 import json
 import os
+import pwd
 import re
 import shutil
 import typing as t
@@ -127,14 +128,14 @@ class Archive:
     """The backup folder of one database."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.folder = folder.rstrip("/") or "/"
 
     def require_writable(self) -> None:
         """Make sure that backups can be written, making the folder itself (never its parents) where it is missing.
 
         :raises DbopsError: saying what to do about it.
         """
-        user = "$(id -un)"
+        user = pwd.getpwuid(os.getuid()).pw_name
         if os.path.islink(self.folder):
             raise DbopsError("The backup folder '%s' is a symbolic link: name the folder itself in dbops_backup_dir." % self.folder)
         try:
@@ -154,7 +155,10 @@ class Archive:
 
     def free_space(self) -> int:
         """Bytes that this user may still write."""
-        usage = os.statvfs(self.folder if os.path.isdir(self.folder) else os.path.dirname(self.folder.rstrip("/")) or "/")
+        try:
+            usage = os.statvfs(self.folder if os.path.isdir(self.folder) else os.path.dirname(self.folder) or "/")
+        except OSError as error:
+            raise DbopsError("The backup folder '%s' cannot be made (%s): make its parent first." % (self.folder, error.strerror)) from None
         return usage.f_bavail * usage.f_frsize
 
     def work_folder(self, run_id: str, purpose: str) -> str:
@@ -177,7 +181,7 @@ class Archive:
         return Backup(final, manifest)
 
     def new_id(self, database: str, at: datetime.datetime, reason: str) -> str:
-        name = "%s_%s%s" % (quote(database, safe=""), at.strftime("%Y%m%d_%H%M%S"), "_" + reason if reason else "")
+        name = "%s_%s%s" % (folder_name(database), at.strftime("%Y%m%d_%H%M%S"), "_" + reason if reason else "")
         number = 1
         while os.path.lexists(os.path.join(self.folder, name if number == 1 else "%s-%d" % (name, number))):
             number += 1
@@ -214,6 +218,13 @@ class Archive:
             return []
         matches = [(name, _PARTIAL.match(name)) for name in sorted(names)]
         return [os.path.join(self.folder, name) for name, match in matches if match and not is_alive(match.group(1))]
+
+
+def folder_name(database: str) -> str:
+    """A database's name as part of a folder's: percent-encoded, never hidden, and short enough for every file system."""
+    name = quote(database, safe="")
+    name = "%2E" + name[1:] if name.startswith(".") else name
+    return name if len(name) <= 100 else "%s~%s" % (name[:90].rsplit("%", 1)[0], hashlib.sha256(database.encode()).hexdigest()[:8])
 
 
 def read_backup(path: str) -> Backup:
@@ -267,10 +278,10 @@ def verify_files(backup: Backup) -> None:
             )
 
 
-def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> Backup:
+def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, database: str) -> Backup:
     """The backup that ``wanted`` means: ``latest``, an id, or a UTC time (the newest made at or before it).
 
-    ``latest`` and a time only mean backups of this very server; an id may name any.
+    ``latest`` and a time only mean backups of this very database on this very server; an id may name any.
 
     :param backups: newest first.
     :raises DbopsError: naming what there is.
@@ -279,7 +290,7 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> 
         if backup.manifest.id == wanted:
             return backup
     moment = parse_time(wanted)
-    own = [backup for backup in backups if backup.manifest.server_identifier == server_identifier]
+    own = [backup for backup in backups if (backup.manifest.server_identifier, backup.manifest.database) == (server_identifier, database)]
     if wanted == "latest" or moment is not None:
         for backup in own:
             if moment is None or parse_time(backup.manifest.created) <= moment:  # type: ignore[operator]
@@ -287,7 +298,7 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str) -> 
     listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
     if backups and not own and (wanted == "latest" or moment is not None):
         raise DbopsError(
-            "No backup of this server was found; those there are come from another server. Name one by its id if it is the right one: %s."
+            "No backup of this database on this server was found; those there are come from elsewhere. Name one by its id if it is the right one: %s."
             % listed
         )
     raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))

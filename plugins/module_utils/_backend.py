@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
 
 _ERROR_LINE = re.compile(r"\b(?:ERROR|FATAL|PANIC|error|fatal|panic)\b")
 
@@ -19,20 +21,17 @@ RECONNECT_SECONDS = 10.0
 
 
 def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, seconds: float) -> list[str]:
-    """See every backend healthy again after its database was swapped; returns what had to be done, and what is wrong still.
+    """Restart the backends that need it after their database was swapped; returns which were restarted.
 
     :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
     :param seconds: how long each may take.
     """
-    running = [container for container in backends if container.in_service]
     restarted = []
-    if restart == "always":
-        for container in running:
-            docker.restart(container.id)
-            restarted.append(container.name)
-    elif restart == "auto":
-        for container in running:
-            if wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
+    for container in backends:
+        if not container.in_service or restart == "never":
+            continue
+        if restart == "always" or wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
+            with contextlib.suppress(EngineError):  # whether the backend is well is asked afterwards
                 docker.restart(container.id)
                 restarted.append(container.name)
     return restarted
@@ -58,7 +57,10 @@ def wait_until_healthy(docker: Docker, container: Container, seconds: float) -> 
 
 
 def _trouble(docker: Docker, container: Container) -> str:
-    seen = docker.container(container.id)
+    try:
+        seen = docker.container(container.id)
+    except EngineError as error:
+        return error.message
     if not seen.running or seen.restarts > container.restarts:
         return "Backend '%s' is %s and was restarted %d times: look at 'docker logs %s'." % (
             seen.name,

@@ -213,9 +213,14 @@ def setting_statement(name: sql.Identifier, setting: Setting) -> sql.Composed:
         if setting.role
         else sql.SQL("DATABASE {}").format(name)
     )
+    return sql.SQL("ALTER {} SET {}").format(whose, assignment(setting))
+
+
+def assignment(setting: Setting) -> sql.Composed:
+    """``name TO value``, a list's values one by one."""
     values = split_names(setting.value) if setting.name in _LISTS else [setting.value]
     parts = [sql.Identifier(part) for part in setting.name.split(".")]
-    return sql.SQL("ALTER {} SET {} TO {}").format(whose, sql.SQL(".").join(parts), sql.SQL(", ").join(map(sql.Literal, values)))
+    return sql.SQL("{} TO {}").format(sql.SQL(".").join(parts), sql.SQL(", ").join(map(sql.Literal, values)))
 
 
 def split_names(text: str) -> list[str]:

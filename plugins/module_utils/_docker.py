@@ -10,8 +10,11 @@ environment (https://docs.docker.com/reference/cli/docker/container/run/#env).
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
+import re
+import tempfile
 import typing as t
 from dataclasses import dataclass, field
 
@@ -227,18 +230,19 @@ class Docker:
         A program that outlives ``timeout`` goes on inside the container: the engine has no way to end it.
         """
         command = ["container", "exec"] + (["--interactive"] if stdin_path else []) + (["--user", user] if user else [])
-        command += env_flags(env or {}) + [container, *argv]
-        return self._call(command, env=env, check=False, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout)
+        with _environment(env or {}) as (flags, client_env):
+            command += flags + [container, *argv]
+            return self._call(command, env=client_env, check=False, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout)
 
     def run(self, job: OneShot, timeout: float | None = None) -> Outcome:
         """Run a one-shot container to its end and remove it, also when it took too long or this side was interrupted."""
         try:
             if job.further_networks:
-                self._call(["container", "create"] + one_shot_flags(job), env=job.env)
+                self._launch(["container", "create"], job)
                 for network in job.further_networks:
                     self._call(["network", "connect", network, job.name])
                 return self._call(["container", "start", "--attach", job.name], check=False, timeout=timeout)
-            outcome = self._call(["container", "run"] + one_shot_flags(job), env=job.env, check=False, timeout=timeout)
+            outcome = self._launch(["container", "run"], job, check=False, timeout=timeout)
             if outcome.rc == 125:
                 _raise_engine_trouble(outcome)
                 raise EngineError("The engine could not start a container of image '%s': %s" % (job.image, outcome.stderr.strip()))
@@ -248,8 +252,12 @@ class Docker:
 
     def start(self, job: OneShot) -> Container:
         """Start a container that stays until ``remove``."""
-        self._call(["container", "run", "--detach", "--log-driver", "json-file"] + one_shot_flags(job), env=job.env)
+        self._launch(["container", "run", "--detach", "--log-driver", "json-file"], job)
         return self.container(job.name)
+
+    def _launch(self, command: list[str], job: OneShot, **options: t.Any) -> Outcome:
+        with _environment(job.env) as (flags, client_env):
+            return self._call(command + flags + one_shot_flags(job), env=client_env, **options)
 
     def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:
         """A bridge network without a route to anywhere (https://docs.docker.com/reference/cli/docker/network/create/#internal)."""
@@ -280,9 +288,29 @@ class Docker:
         return outcome
 
 
-def env_flags(env: t.Mapping[str, str]) -> list[str]:
-    """``--env NAME`` for each variable: by name only, the value travels in the client's environment."""
-    return [word for name in sorted(env) for word in ("--env", name)]
+#: Variables that mean something to the ``docker`` client itself: a backend's value must not redirect or break it.
+_CLIENT_VARIABLE = re.compile(
+    r"^(?:PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|DOCKER_.*|BUILDKIT_.*|GO[A-Z]+|SSH_.*|XDG_.*|(?:HTTPS?|NO|ALL|FTP)_PROXY)$", re.IGNORECASE
+)
+
+
+@contextlib.contextmanager
+def _environment(env: t.Mapping[str, str]) -> t.Iterator[tuple[list[str], dict[str, str]]]:
+    """The options that pass an environment on, and what the client's own environment has to hold for them.
+
+    Only names stand in the options. What would mean something to the client goes through a private file instead, whose format
+    knows no line breaks (https://docs.docker.com/reference/cli/docker/container/run/#env).
+    """
+    filed = {name: text for name, text in env.items() if _CLIENT_VARIABLE.match(name)}
+    by_name = {name: text for name, text in env.items() if name not in filed}
+    flags = [word for name in sorted(by_name) for word in ("--env", name)]
+    if not filed:
+        yield flags, by_name
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="dbops-env-", encoding="utf-8") as stream:
+        stream.writelines("%s=%s\n" % (name, text.replace("\n", " ")) for name, text in sorted(filed.items()))
+        stream.flush()
+        yield flags + ["--env-file", stream.name], by_name
 
 
 def label_flags(labels: t.Mapping[str, str]) -> list[str]:
@@ -291,7 +319,7 @@ def label_flags(labels: t.Mapping[str, str]) -> list[str]:
 
 def one_shot_flags(job: OneShot) -> list[str]:
     """The options, the image and the program of ``docker run`` or ``docker create``."""
-    flags = ["--pull", "never", "--name", job.name, "--network", job.network] + label_flags(job.labels) + env_flags(job.env)
+    flags = ["--pull", "never", "--name", job.name, "--network", job.network] + label_flags(job.labels)
     for alias in job.aliases:
         flags += ["--network-alias", alias]
     for source, destination, writable in job.mounts:

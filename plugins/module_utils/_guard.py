@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import json
 import re
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Refused
 
 PRODUCTION = "production"
+
+
+def environment_name(text: str) -> str:
+    """How an environment is written: lower case, and production where nothing was said."""
+    return text.strip().lower() or PRODUCTION
 
 
 class Risk(enum.Enum):
@@ -103,10 +109,10 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
 
 def doubts(evidence: Evidence) -> list[str]:
     """Why a database counts as production, one sentence a witness, each with the way to put it right; empty when all agree that it is not."""
-    if evidence.environment == PRODUCTION:
+    if environment_name(evidence.environment) == PRODUCTION:
         return ["The inventory says that '%s' is production (dbops_environment)." % evidence.host]
     reasons = []
-    if evidence.marker != evidence.environment:
+    if not evidence.marker or evidence.marker != evidence.environment:
         reasons.append(
             "The database is %s, the inventory says '%s': run 'ansible-playbook enroll.yml -l %s'."
             % ("marked '%s'" % evidence.marker if evidence.marker else "not marked", evidence.environment, evidence.host)
@@ -137,16 +143,27 @@ def require_one_environment(operation: str, evidence: Evidence, selection: Selec
             "This run would change %s at once: run one environment at a time, for example '%s'. Nothing was touched."
             % (" and ".join(sorted(set(selection.environments))), asked)
         )
-    terms = [term.strip() for term in re.split(r"[,:]", selection.limit) if term.strip()]
+    terms = [term.strip() for term in re.split(r"[,:](?![^\[]*\])", selection.limit) if term.strip()]
     positive = [term for term in terms if term[0] not in "!&"]
     if not positive:
         raise Refused("This run was not limited to an environment: say which one, for example '%s'. Nothing was touched." % asked)
     for term in positive:
-        if fnmatch.fnmatchcase("all", term) or re.fullmatch(r"[~^.*?$+]*", term):
+        if _means_everything(term):
             raise Refused(
                 "The limit '%s' means everything: name an environment or a host, for example '%s'. Nothing was touched."
                 % (selection.limit, asked)
             )
+
+
+def _means_everything(term: str) -> bool:
+    """Whether one pattern of a limit (https://docs.ansible.com/ansible/latest/inventory_guide/intro_patterns.html) selects every host."""
+    name = term.split("[", 1)[0] if not term.startswith("~") else term
+    if not name.startswith("~"):
+        return fnmatch.fnmatchcase("all", name) or not name.strip("*?")
+    try:
+        return bool(re.match(name[1:], "all"))
+    except re.error:
+        return True
 
 
 def _require_pinned_server(operation: str, evidence: Evidence) -> None:
@@ -184,19 +201,22 @@ def _require_consent(operation: str, evidence: Evidence, confirm: str, reason: s
         return
     given = " What was given, '%s', is for something else." % confirm if confirm else ""
     raise Refused(
-        "Refused to %s '%s' without consent. %s.%s Add: -e %s"
-        % (operation, evidence.database, reason, given, _shell_word("dbops_confirm=" + wanted)),
+        "Refused to %s '%s' without consent. %s.%s Add: %s"
+        % (operation, evidence.database, reason, given, extra_variable("dbops_confirm", wanted)),
         confirm=wanted,
     )
 
 
 def restore_command(evidence: Evidence, what: str) -> str:
     """The line that restores ``what`` (an id, or ``undo``), with the consent that it needs."""
-    words = ["ansible-playbook", "restore.yml", "-l", evidence.host, "-e", "dbops_restore_backup=" + what]
+    line = "ansible-playbook restore.yml -l %s %s" % (evidence.host, extra_variable("dbops_restore_backup", what))
     if doubts(evidence):
-        words += ["-e", "dbops_confirm=" + consent_phrase("restore", evidence.database)]
-    return " ".join(map(_shell_word, words))
+        line += " " + extra_variable("dbops_confirm", consent_phrase("restore", evidence.database))
+    return line
 
 
-def _shell_word(text: str) -> str:
-    return text if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII) else "'%s'" % text.replace("'", "'\"'\"'")
+def extra_variable(name: str, text: str) -> str:
+    """``-e name=text``, as a person types it; as JSON where shell or Ansible would take the text apart."""
+    if re.fullmatch(r"[\w@%+:,./-]+", text, re.ASCII):
+        return "-e %s=%s" % (name, text)
+    return "-e '%s'" % json.dumps({name: text}).replace("'", "'\"'\"'")

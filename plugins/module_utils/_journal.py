@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import typing as t
@@ -18,11 +19,15 @@ FILE_NAME = "journal.jsonl"
 def append(folder: str, entry: t.Mapping[str, t.Any]) -> None:
     """Add one line and see it on the disk. One ``write`` to a file opened for appending, so lines of two runs never mix."""
     path = os.path.join(folder, FILE_NAME)
-    line = json.dumps(entry, sort_keys=True, default=str) + "\n"
+    line = (json.dumps(entry, sort_keys=True, default=str) + "\n").encode()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a crash cut the last line short; it must not take this one with it
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -19,7 +19,7 @@ import json
 import re
 import time
 import typing as t
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute, rows, value
@@ -101,9 +101,10 @@ class OperationLock:
 
 def card(holder: Holder) -> str:
     """The comment that shows the holder; never longer than the server keeps."""
-    facts = {name: item for name, item in asdict(holder).items() if item}
-    for length in (200, 60, 20):
-        text = json.dumps({name: str(item)[:length] for name, item in facts.items()}).replace("*/", "*\\/").replace("/*", "/\\u002a")
+    facts = {name: str(item) for name, item in asdict(holder).items() if item}
+    for length in (200, 60, 20, 5):
+        cut = {name: item[:length] if name in ("host", "operator", "controller") else item for name, item in facts.items()}
+        text = json.dumps(cut).replace("*/", "*\\/").replace("/*", "/\\u002a")
         if len(text) < _CARD_BYTES:
             break
     return "/* dbops %s */" % text
@@ -122,7 +123,8 @@ def read_holder(connection: Connection, database: str) -> Holder | None:
     pid, query = found[0]
     match = _CARD.search(query or "")
     facts = json.loads(match.group(1)) if match else {"operation": "another session", "run_id": "unknown"}
-    return Holder(**dict(facts, pid=pid))
+    known = {field.name for field in fields(Holder)}
+    return Holder(**dict({name: item for name, item in facts.items() if name in known}, pid=pid))
 
 
 def is_alive(connection: Connection, run_id: str) -> bool:

@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
+from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection, environment_name
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
     Caller,
     Operation,
@@ -107,7 +107,7 @@ class DbopsModule(AnsibleModule):
     def _request(self) -> Request:
         given = self.params
         play = given["play"]
-        selection = Selection(play["limit"] or "", tuple(play["environments"])) if play and play["environments"] else None
+        selection = Selection(play["limit"] or "", tuple(map(environment_name, play["environments"] or ()))) if play else None
         named = {name: (play or {}).get(name) or "" for name in ("host", "operator", "controller", "revision")}
         caller = Caller(selection=selection, **named)
         target = TargetOptions(
@@ -127,7 +127,7 @@ class DbopsModule(AnsibleModule):
             risk=self._risk,
             target=target,
             caller=caller,
-            environment=given["environment"],
+            environment=environment_name(given["environment"]),
             server_id=given["server_id"] or "",
             shared_server=given["shared_server"],
             backup_dir=given["backup_dir"],

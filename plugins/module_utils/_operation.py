@@ -132,13 +132,11 @@ class Operation:
         return session(self.target.address, database or self.database, self.application, read_only or not _writes(self.request))
 
     def work_folder(self, purpose: str) -> str:
-        """A private folder for one purpose, gone when the operation ends; in check mode not in the backup folder."""
+        """A private folder for one purpose, gone when the operation ends; not in the backup folder where nothing may be written."""
         if purpose in self._folders:
             return self._folders[purpose]
-        if self.check_mode or not self.request.backup_dir:
-            path = tempfile.mkdtemp(prefix="dbops-%s-" % self.run_id)
-        else:
-            path = self.archive.work_folder(self.run_id, purpose)
+        temporary = not _writes(self.request)
+        path = tempfile.mkdtemp(prefix="dbops-%s-" % self.run_id) if temporary else self.archive.work_folder(self.run_id, purpose)
         self._folders[purpose] = path
         return path
 

@@ -21,13 +21,24 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 
 _CUSTOM_MAGIC = b"PGDMP"
 _GZIP_MAGIC = b"\x1f\x8b"
-_OPENING = re.compile(rb"^-- PostgreSQL database (?:cluster )?dump\s*$")
+_OPENING = re.compile(rb"^-- PostgreSQL database dump\s*$")
 _CLOSING = re.compile(rb"^-- PostgreSQL database dump complete\s*$")
 _CLUSTER = re.compile(rb"^-- PostgreSQL database cluster dump")
 _VERSION = re.compile(rb"^-- Dumped from database version (\d+)")
 _COPY = re.compile(rb"^COPY .* FROM stdin;\s*$", re.IGNORECASE)
-_ALLOWED_META = (b"\\restrict ", b"\\unrestrict ", b"\\.")
+_ALLOWED_META = re.compile(rb"^\\(?:un)?restrict \w+\s*$")
 _FORBIDDEN = re.compile(rb"^\s*(?:DROP|CREATE|ALTER)\s+DATABASE\s", re.IGNORECASE)
+
+#: What begins something, in plain SQL, inside which nothing else counts; and a psql command, which begins with a backslash.
+_BEGINS = re.compile(
+    rb"(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<escape>[eE]')|(?P<string>')|(?P<name>\")|(?P<line>--)|(?P<block>/\*)|(?P<meta>\\)"
+)
+_ENDS = {
+    "escape": re.compile(rb"\\.|''|(?P<end>')", re.DOTALL),
+    "string": re.compile(rb"''|(?P<end>')"),
+    "name": re.compile(rb'""|(?P<end>")'),
+    "block": re.compile(rb"(?P<end>\*/)"),
+}
 
 #: Longer lines are read in pieces, so that a file of one line does not have to fit into memory.
 _LINE_BYTES = 1024 * 1024
@@ -76,28 +87,26 @@ def decompress(source: PlainFile, destination: str) -> None:
 
 
 def _scan(path: str, kind: str) -> int:
-    opened = closed = inside_copy = continued = False
+    """Read a plain dump to its end; returns the major version of the server that it was made from, zero where it does not say."""
+    opened = closed = continued = False
     major = 0
+    scanner = _Scanner(path)
     try:
         with open_text(path, kind) as stream:
             for line in iter(lambda: stream.readline(_LINE_BYTES), b""):
                 start_of_line, continued = not continued, not line.endswith(b"\n")
-                if not start_of_line:
-                    continue
-                if inside_copy:
-                    inside_copy = line.rstrip(b"\r\n") != b"\\."
-                    continue
-                _require_harmless(path, line)
-                opened = opened or bool(_OPENING.match(line))
-                closed = closed or bool(_CLOSING.match(line))
-                inside_copy = bool(_COPY.match(line))
-                version = _VERSION.match(line)
-                major = int(version.group(1)) if version else major
+                outside = scanner.at_top_level and start_of_line
+                scanner.read(line, start_of_line)
+                if outside:
+                    opened = opened or bool(_OPENING.match(line))
+                    version = _VERSION.match(line)
+                    major = int(version.group(1)) if version else major
+                    closed = bool(_CLOSING.match(line)) or (closed and _says_nothing(line))
     except (EOFError, zlib.error, OSError) as error:
         raise DbopsError("The file '%s' is cut off or damaged (%s): use another one." % (path, error)) from None
     if not opened:
         raise DbopsError("The file '%s' is not a dump that pg_dump made (its heading is missing)." % path)
-    if not closed or inside_copy:
+    if not closed or not scanner.at_top_level:
         raise DbopsError(
             "The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing."
             " Restoring it would lose rows without any error. Use another one." % path
@@ -105,19 +114,76 @@ def _scan(path: str, kind: str) -> int:
     return major
 
 
-def _require_harmless(path: str, line: bytes) -> None:
-    shown = line.decode("utf-8", "replace").strip()[:80]
-    if _CLUSTER.match(line):
-        raise DbopsError(
-            "The file '%s' is a dump of a whole server (pg_dumpall), not of one database: restore it by hand on an empty server." % path
-        )
-    if line.startswith(b"\\") and not line.startswith(_ALLOWED_META):
+def _says_nothing(line: bytes) -> bool:
+    """What may follow the closing line: blank lines, comments, and the command with which newer versions of pg_dump end."""
+    return not line.strip() or line.startswith(b"--") or bool(_ALLOWED_META.match(line))
+
+
+class _Scanner:
+    """Follows a dump through rows, strings, function bodies and comments, so that only what psql itself would act on is judged."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._inside = ""
+        self._dollar = b""
+        self._rows = False
+
+    @property
+    def at_top_level(self) -> bool:
+        return not self._inside and not self._rows
+
+    def read(self, line: bytes, start_of_line: bool) -> None:
+        if self._rows:
+            self._rows = not (start_of_line and line.rstrip(b"\r\n") == b"\\.")
+            return
+        if not self._inside and start_of_line:
+            self._require_harmless(line)
+            if _ALLOWED_META.match(line):
+                return
+            self._rows = bool(_COPY.match(line))
+        position = 0
+        while position < len(line):
+            position = self._leave(line, position) if self._inside else self._enter(line, position)
+
+    def _enter(self, line: bytes, position: int) -> int:
+        found = _BEGINS.search(line, position)
+        if not found or found.lastgroup == "line":
+            return len(line)
+        if found.lastgroup == "meta":
+            self._refuse_command(line[found.start() :])
+        self._inside = found.lastgroup or ""
+        self._dollar = found.group()
+        return found.end()
+
+    def _leave(self, line: bytes, position: int) -> int:
+        if self._inside == "dollar":
+            end = line.find(self._dollar, position)
+            self._inside = self._inside if end < 0 else ""
+            return len(line) if end < 0 else end + len(self._dollar)
+        for found in _ENDS[self._inside].finditer(line, position):
+            if found.group("end"):
+                self._inside = ""
+                return found.end()
+        return len(line)
+
+    def _require_harmless(self, line: bytes) -> None:
+        if _CLUSTER.match(line):
+            raise DbopsError(
+                "The file '%s' is a dump of a whole server (pg_dumpall), not of one database: restore it by hand on an empty server."
+                % self._path
+            )
+        if _FORBIDDEN.match(line):
+            raise DbopsError(
+                "The file '%s' holds '%s', which reaches beyond the new database: make the dump without --create, or remove that line."
+                % (self._path, _shown(line))
+            )
+
+    def _refuse_command(self, text: bytes) -> None:
         raise DbopsError(
             "The file '%s' holds the psql command '%s', which could leave the new database or run a program:"
-            " make the dump without --create, or remove that line." % (path, shown)
+            " make the dump without --create, or remove that line." % (self._path, _shown(text))
         )
-    if _FORBIDDEN.match(line):
-        raise DbopsError(
-            "The file '%s' holds '%s', which reaches beyond the new database: make the dump without --create, or remove that line."
-            % (path, shown)
-        )
+
+
+def _shown(line: bytes) -> str:
+    return line.decode("utf-8", "replace").strip()[:80]

@@ -203,7 +203,8 @@ def _kind(text: str, recorded: bool, own_tables: t.Collection[str]) -> str:
     kinds = set()
     for statement in _statements.split_statements(text):
         if _statements.changes_data(statement):
-            kinds.add("state" if _statements.written_table(statement) in own_tables else "data")
+            written = _statements.written_tables(statement)
+            kinds.add("state" if written and written <= set(own_tables) else "data")
         elif _statements.changes_schema(statement):
             kinds.add("schema")
     if recorded:

@@ -17,13 +17,32 @@ try:
     import psycopg2
     import psycopg2.extensions
     import psycopg2.extras
-    from psycopg2 import sql as sql  # exported: identifiers go through it everywhere
+    from psycopg2 import sql
 except ImportError:  # reported by require_psycopg2, so that the documentation can be read without it
     psycopg2 = None  # type: ignore[assignment]
     sql = None  # type: ignore[assignment]
 
 if t.TYPE_CHECKING:
     Connection = psycopg2.extensions.connection
+
+__all__ = [
+    "Address",
+    "Connection",
+    "Server",
+    "Session",
+    "connect",
+    "end_sessions",
+    "execute",
+    "read_server",
+    "require_psycopg2",
+    "row",
+    "rows",
+    "session",
+    "sessions",
+    "sql",
+    "value",
+    "wait_until_ready",
+]
 
 #: Oldest server that is tested (https://www.postgresql.org/support/versioning/).
 OLDEST_VERSION = 140000

@@ -53,11 +53,13 @@ class BoundedOutput:
             self._dropped += excess
 
     def text(self) -> str:
-        head = self._head.decode("utf-8", "replace").replace("\x00", "\ufffd")
-        tail = self._tail.decode("utf-8", "replace").replace("\x00", "\ufffd")
-        if self._dropped:
-            return "%s\n[... %d bytes left out ...]\n%s" % (head, self._dropped, tail)
-        return head + tail
+        if not self._dropped:
+            return _decode(self._head + self._tail)
+        return "%s\n[... %d bytes left out ...]\n%s" % (_decode(self._head), self._dropped, _decode(self._tail))
+
+
+def _decode(data: bytearray) -> str:
+    return data.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def run_process(

@@ -17,7 +17,7 @@ MASK = "********"
 SHORTEST = 3
 
 _SECRET_NAME = re.compile(r"(PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|SALT|SIGNING)", re.IGNORECASE)
-_KEYWORD_PASSWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\\\]|\\\\.)*'|\S+)", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))", re.IGNORECASE)
 
 
 class Redactor:
@@ -66,6 +66,10 @@ def passwords_in(value: str) -> list[str]:
         if password:
             found += [password, unquote(password)]
     for match in _KEYWORD_PASSWORD.finditer(value):
-        word = match.group(1)
-        found.append(word[1:-1].replace("\\'", "'").replace("\\\\", "\\") if word.startswith("'") else word)
-    return found
+        quoted, plain = match.groups()
+        if quoted is not None:
+            found.append(re.sub(r"\\(.)", r"\1", quoted))
+        else:  # "&" and ";" end it in an URL's query or a .NET address, but libpq takes them as part of it
+            first = re.split("[&;]", plain, maxsplit=1)[0]
+            found += [plain, first, unquote(first)]
+    return [word for word in dict.fromkeys(found) if word]

@@ -62,7 +62,7 @@ def find_source(operation: Operation, wanted: str) -> Source:
     backups, unreadable = operation.archive.catalogue()
     if wanted in unreadable:
         _archive.read_backup(os.path.join(operation.archive.folder, wanted))
-    return Source(backup=_archive.select(backups, wanted, operation.server.identifier))
+    return Source(backup=_archive.select(backups, wanted, operation.server.identifier, operation.database))
 
 
 def require_restorable(operation: Operation, source: Source) -> None:

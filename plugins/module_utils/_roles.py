@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._database import Setting, split_names
+from ansible_collections.dbops.postgres.plugins.module_utils._database import Setting, assignment
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute, rows, sql
 
 if t.TYPE_CHECKING:
@@ -62,9 +62,4 @@ def _copy_settings(source: Connection, destination: Connection, present: set[str
     )
     for setting in (Setting(*columns) for columns in settings):
         if setting.role not in present:
-            values = split_names(setting.value) if setting.name == "search_path" else [setting.value]
-            parts = sql.SQL(".").join(map(sql.Identifier, setting.name.split(".")))
-            statement = sql.SQL("ALTER ROLE {} SET {} TO {}").format(
-                sql.Identifier(setting.role), parts, sql.SQL(", ").join(map(sql.Literal, values))
-            )
-            execute(destination, statement)
+            execute(destination, sql.SQL("ALTER ROLE {} SET {}").format(sql.Identifier(setting.role), assignment(setting)))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ def command_of(runner: t.Sequence[str], purpose: str) -> tuple[str, ...]:
     """
     if len(runner) == 1 and runner[0] in PRESETS:
         return PRESETS[runner[0]][0 if purpose == "migrate" else 1]
+    if len(runner) == 1:
+        runner = shlex.split(runner[0])  # "-e dbops_migrate_runner='/app/backend migrate'" arrives as one word
     if not any(word.strip() for word in runner):
         raise DbopsError("No %s command was given: set it to a preset (%s) or to a list of words." % (purpose, ", ".join(sorted(PRESETS))))
     return tuple(runner)
@@ -94,7 +97,7 @@ def run_in_sandbox(docker: Docker, runner: Runner, name: str, labels: dict[str, 
 
 def run_for_real(docker: Docker, runner: Runner, name: str, labels: dict[str, str], application: str, timeout: float) -> Outcome:
     """Run in the backend's own networks, with all its mounts. ``PGAPPNAME`` names the sessions, for drivers that honour it."""
-    networks = tuple(endpoint.network for endpoint in runner.container.endpoints) or ("bridge",)
+    networks = tuple(endpoint.network for endpoint in runner.container.endpoints) or ("container:" + runner.container.id,)
     job = _one_shot(runner, name, labels, networks)
     return docker.run(replace(job, env=dict(job.env, PGAPPNAME=application), volumes_from=runner.container.id), timeout=timeout)
 

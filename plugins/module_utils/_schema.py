@@ -89,6 +89,9 @@ SELECT format('column %I.%I.%I', n.nspname, c.relname, a.attname),
     concat_ws(' ', format_type(a.atttypid, a.atttypmod),
         CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END,
         CASE WHEN a.attnotnull THEN 'not null' END,
+        CASE WHEN a.attstorage <> t.typstorage THEN 'storage ' || a.attstorage::text END,
+        CASE WHEN a.attcompression <> '' THEN 'compression ' || a.attcompression::text END,
+        CASE WHEN coalesce(a.attstattarget, -1) <> -1 THEN 'statistics ' || a.attstattarget END,
         CASE WHEN a.attgenerated <> '' THEN 'generated ' || a.attgenerated::text || ' as ' || pg_get_expr(d.adbin, d.adrelid)
             WHEN d.adbin IS NOT NULL THEN 'default ' || pg_get_expr(d.adbin, d.adrelid) END,
         CASE WHEN a.attidentity = 'a' THEN 'identity always' WHEN a.attidentity = 'd' THEN 'identity by default' END,
@@ -182,13 +185,35 @@ SELECT format('publication %I', p.pubname),
             FROM pg_publication_tables b WHERE b.pubname = p.pubname AND NOT p.puballtables))
 FROM pg_publication p
 """,
-    # comments on tables and columns
+    # default privileges
+    """
+SELECT format('default privileges of %s in %s for %s', pg_get_userbyid(d.defaclrole), coalesce(n.nspname, '(every schema)'), d.defaclobjtype),
+    (SELECT string_agg(i::text, ' ' ORDER BY i::text) FROM unnest(d.defaclacl) i)
+FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+""",
+    # comments on whatever a user made
     f"""
-SELECT CASE WHEN d.objsubid = 0 THEN format('comment on %I.%I', n.nspname, c.relname) ELSE format('comment on %I.%I.%I', n.nspname, c.relname, a.attname) END,
-    d.description
-FROM pg_description d JOIN pg_class c ON c.oid = d.objoid JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
-WHERE d.classoid = 'pg_class'::regclass AND {_user("pg_class", "c.oid")}
+SELECT format('comment on %s %s', o.type, o.identity), d.description
+FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) o
+WHERE d.objoid >= 16384 AND coalesce(o.schema, '') NOT IN ('pg_catalog', 'information_schema', '{OBSERVATION_SCHEMA}')
+    AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = d.classoid AND x.objid = d.objoid AND x.deptype = 'e')
+""",
+    # the rarer kinds, by their names
+    """
+SELECT format('%s %s', o.type, o.identity), ''
+FROM (
+    SELECT 'pg_collation'::regclass AS catalogue, oid FROM pg_collation UNION ALL
+    SELECT 'pg_cast'::regclass, oid FROM pg_cast UNION ALL
+    SELECT 'pg_operator'::regclass, oid FROM pg_operator UNION ALL
+    SELECT 'pg_opclass'::regclass, oid FROM pg_opclass UNION ALL
+    SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily UNION ALL
+    SELECT 'pg_conversion'::regclass, oid FROM pg_conversion UNION ALL
+    SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config UNION ALL
+    SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict UNION ALL
+    SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper UNION ALL
+    SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+) k, pg_identify_object(k.catalogue, k.oid, 0) o
+WHERE k.oid >= 16384 AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = k.catalogue AND x.objid = k.oid AND x.deptype = 'e')
 """,
 )
 

@@ -35,14 +35,19 @@ _QUOTED = re.compile(
     r"""|(?P<name>"(?:[^"]|"")*"?)|(?P<line>--[^\n]*)|(?P<block>/\*)|(?P<end>;)""",
     re.DOTALL,
 )
-_DATA = re.compile(r"^(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY\b.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
+_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\.(?:"(?:[^"]|"")+"|[\w$]+))*'
+_DATA = re.compile(r"^(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY\s+(?!\().*\bFROM\b)", re.IGNORECASE | re.DOTALL)
 _DATA_INSIDE = re.compile(
-    r"\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+(?:AS\s+\S+\s+)?SET|DELETE\s+FROM|MERGE\s+INTO)\b|\bsetval\s*\(", re.IGNORECASE
-)
-_DATA_TARGET = re.compile(
-    r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|COPY)\s+((?:\"[^\"]+\"|[\w$]+)(?:\.(?:\"[^\"]+\"|[\w$]+))*)",
+    r"\b(?:INSERT\s+INTO\b|UPDATE\s+(?:ONLY\s+)?%s(?:\s*\*)?(?:\s+(?:AS\s+)?%s)?\s+SET\b|DELETE\s+FROM\b|MERGE\s+INTO\b|TRUNCATE\b|setval\s*\()"
+    % (_NAME, _NAME),
     re.IGNORECASE,
 )
+_DATA_TARGET = re.compile(
+    r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|MERGE\s+INTO|COPY)\s+(%s)"
+    r"|\bTRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?\s+(%s(?:\s*\*?\s*,\s*(?:ONLY\s+)?%s)*)" % (_NAME, _NAME, _NAME),
+    re.IGNORECASE,
+)
+_ATOMIC = re.compile(r"^CREATE\s.*\bBEGIN\s+ATOMIC\b", re.IGNORECASE | re.DOTALL)
 _SCHEMA = re.compile(
     r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b",
     re.IGNORECASE,
@@ -65,6 +70,8 @@ def read_log(text: str) -> list[Executed]:
         session = sessions.setdefault(pid, _Session())
         if level in ("ERROR", "FATAL", "PANIC"):
             session.fail()
+        elif level == "STATEMENT":
+            session.blame(message, done)
         elif level == "LOG":
             match = _EXECUTED.match(message)
             if match:
@@ -83,11 +90,19 @@ class _Session:
         self._pending: list[tuple[int, Executed]] = []
         self._savepoints: list[tuple[str, int]] = []
         self._last: tuple[int, Executed] | None = None
+        self._suspect: tuple[int, Executed] | None = None
 
     def fail(self) -> None:
-        """The statement that was logged last did not succeed."""
-        self._last = None
+        """Something failed: the statement that was logged last, unless ``blame`` says otherwise."""
+        self._suspect, self._last = self._last, None
         self._failed = self._open
+
+    def blame(self, text: str, done: list[tuple[int, Executed]]) -> None:
+        """The statement that failed. One that fails while it is parsed is never logged as executed, so the last one did succeed."""
+        suspect, self._suspect = self._suspect, None
+        if suspect and suspect[1].sql.strip() != text.strip():
+            self._last = suspect
+            self.settle(done)
 
     def execute(self, position: int, executed: Executed, done: list[tuple[int, Executed]]) -> None:
         self.settle(done)
@@ -111,6 +126,10 @@ class _Session:
             self._open, self._failed, self._pending, self._savepoints = True, False, [], []
         elif first == "SAVEPOINT" and len(words) > 1:
             self._savepoints.append((words[1], len(self._pending)))
+        elif first == "RELEASE" and self._savepoints:
+            names = [name for name, _position in self._savepoints]
+            if words[-1] in names:
+                del self._savepoints[len(names) - 1 - names[::-1].index(words[-1]) :]
         elif first == "ROLLBACK" and "TO" in words:
             self._roll_back_to(words[-1])
         elif first in ("COMMIT", "END", "ROLLBACK", "ABORT") and words[1:2] != ["PREPARED"]:
@@ -153,7 +172,7 @@ def split_statements(text: str) -> list[str]:
             break
         current += text[position : match.start()]
         position = match.end()
-        if match.lastgroup == "end":
+        if match.lastgroup == "end" and not _inside_atomic_body(current):
             statements.append(current)
             current = ""
         elif match.lastgroup == "dollar":
@@ -168,6 +187,14 @@ def split_statements(text: str) -> list[str]:
             current += match.group()
     statements.append(current + text[position:])
     return [statement.strip() for statement in statements if statement.strip()]
+
+
+def _inside_atomic_body(text: str) -> bool:
+    """Whether a function's ``BEGIN ATOMIC`` body is still open (https://www.postgresql.org/docs/current/sql-createfunction.html)."""
+    text = _without_strings(text).strip()
+    if not _ATOMIC.match(text):
+        return False
+    return len(re.findall(r"\b(?:BEGIN\s+ATOMIC|CASE)\b", text, re.IGNORECASE)) > len(re.findall(r"\bEND\b", text, re.IGNORECASE))
 
 
 def _end_of_dollar(text: str, match: re.Match[str]) -> int:
@@ -191,10 +218,15 @@ def _end_of_block(text: str, position: int) -> int:
 
 
 def changes_data(statement: str) -> bool:
-    """Whether a single statement writes rows, also from inside a ``WITH`` or ``SELECT setval``."""
+    """Whether a single statement writes rows, also from inside a ``WITH``, a ``DO`` block or ``SELECT setval``.
+
+    What a function writes that a ``SELECT`` calls cannot be seen here.
+    """
     if _DATA.match(statement):
         return True
-    return bool(re.match(r"(?:SELECT|WITH)\b", statement, re.IGNORECASE) and _DATA_INSIDE.search(_without_strings(statement)))
+    if re.match(r"DO\b", statement, re.IGNORECASE):
+        return bool(_DATA_INSIDE.search(statement))
+    return bool(re.match(r"(?:SELECT|WITH|EXPLAIN)\b", statement, re.IGNORECASE) and _DATA_INSIDE.search(_without_strings(statement)))
 
 
 def changes_schema(statement: str) -> bool:
@@ -202,13 +234,14 @@ def changes_schema(statement: str) -> bool:
     return bool(_SCHEMA.match(statement)) and not re.match(r"^CREATE\s+(?:GLOBAL\s+|LOCAL\s+)?TEMP", statement, re.IGNORECASE)
 
 
-def written_table(statement: str) -> str:
-    """The last part of the name of the table that a data statement writes, unquoted; empty where it cannot be told."""
-    match = _DATA_TARGET.search(_without_strings(statement))
-    if not match:
-        return ""
-    last: str = re.findall(r'"[^"]+"|[\w$]+', match.group(1))[-1]
-    return last.strip('"') if last.startswith('"') else last.lower()
+def written_tables(statement: str) -> set[str]:
+    """The last parts of the names of the tables that a data statement writes, unquoted; empty where they cannot be told."""
+    found = set()
+    for one, several in _DATA_TARGET.findall(_without_strings(statement)):
+        for name in re.findall(_NAME, one) if one else re.findall(_NAME, re.sub(r"(?i)\bONLY\b", "", several)):
+            last: str = re.findall(r'"(?:[^"]|"")+"|[\w$]+', name)[-1]
+            found.add(last[1:-1].replace('""', '"') if last.startswith('"') else last.lower())
+    return found
 
 
 def _without_strings(statement: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import is_alive
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import end_sessions, execute, rows, sql, value
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import end_sessions, execute, rows, sql
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -162,7 +162,7 @@ def kept_databases(connection: Connection, database: str) -> list[Kept]:
     for name, description in _database.read_own(connection, _KEPT).items():
         facts = json.loads(description)
         if facts["of"] == database:
-            kept.append(Kept(name=name, size=int(value(connection, "SELECT pg_database_size(%s::name)", (name,))), **facts))
+            kept.append(Kept(name, facts["of"], facts["at"], facts["by"], facts["run_id"], _database.size(connection, name)))
     return sorted(kept, key=lambda item: (item.at, item.name), reverse=True)
 
 
