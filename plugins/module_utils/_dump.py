@@ -74,7 +74,7 @@ class ToolBox:
 def best_compression(version_number: int, configure: str) -> str:
     """The value of ``--compress``: zstd where the image's pg_dump has it (16 and later, built with it), else gzip's fastest."""
     if version_number >= 160000:
-        return "zstd:3" if "--with-zstd" in configure else "gzip:1"
+        return "zstd:1" if "--with-zstd" in configure else "gzip:1"
     return "1"
 
 

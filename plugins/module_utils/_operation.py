@@ -120,10 +120,8 @@ class Operation:
 
     def enter(self, phase: str) -> None:
         """Begin a phase: a second terminal can read it, and its seconds are in the result. Fails where the lock is lost."""
-        now = time.monotonic()
-        if self._phase:
-            self.phases[self._phase] = round(self.phases.get(self._phase, 0) + now - self._clock, 3)
-        self._phase, self._clock = phase, now
+        self.phases = self._measured_phases()
+        self._phase, self._clock = phase, time.monotonic()
         if phase:
             self.lock.set_phase(phase)
 
@@ -160,8 +158,15 @@ class Operation:
             "server_version": self.server.version,
             "started": timestamp(self.started_at),
             "duration_seconds": round((utc_now() - self.started_at).total_seconds(), 3),
-            "phases": dict(self.phases),
+            "phases": self._measured_phases(),
         }
+
+    def _measured_phases(self) -> dict[str, float]:
+        """Seconds by phase, the present one included."""
+        measured = dict(self.phases)
+        if self._phase:
+            measured[self._phase] = round(measured.get(self._phase, 0) + time.monotonic() - self._clock, 3)
+        return measured
 
 
 @dataclass
