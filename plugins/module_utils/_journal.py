@@ -38,7 +38,7 @@ def append(folder: str, entry: t.Mapping[str, t.Any]) -> None:
 def read(folder: str, last: int = 1000) -> list[dict[str, t.Any]]:
     """The newest entries, oldest first. A line that a crash cut short is passed over."""
     try:
-        with open(os.path.join(folder, FILE_NAME), encoding="utf-8") as stream:
+        with open(os.path.join(folder, FILE_NAME), encoding="utf-8", errors="replace") as stream:
             lines = stream.readlines()[-last:]
     except FileNotFoundError:
         return []

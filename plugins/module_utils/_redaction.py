@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "********"
 
@@ -29,7 +29,7 @@ class Redactor:
     def add(self, value: str | None) -> None:
         if not value or len(value) < SHORTEST:
             return
-        self._values.update((value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1]))
+        self._values.update(written_forms(value))
 
     def add_environment(self, env: t.Mapping[str, str]) -> None:
         """Learn the secrets of a container's environment: by a variable's name, and passwords inside addresses."""
@@ -53,6 +53,15 @@ class Redactor:
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
         return value
+
+
+def written_forms(value: str) -> set[str]:
+    """A secret as it may appear in a text: raw, in an address, in JSON (Python's and Go's), in an SQL literal."""
+    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
+    encoded |= {re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), text) for text in encoded}
+    raw_json = json.dumps(value, ensure_ascii=False)[1:-1]
+    go_json = raw_json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return {value, *encoded, raw_json, go_json, json.dumps(value)[1:-1], value.replace("'", "''")}
 
 
 def passwords_in(value: str) -> list[str]:
