@@ -23,6 +23,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils._process import Out
 #: Where the work folder and the password file are seen inside a one-shot container.
 _MOUNT = "/dbops"
 
+#: pg_dump waits at most five minutes for a table that somebody has locked, then fails and says which.
+LOCK_WAIT = "--lock-wait-timeout=300000"
+
 
 @dataclass(frozen=True)
 class ToolBox:
@@ -86,6 +89,7 @@ def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, c
         "--jobs=%d" % jobs,
         "--compress=" + compression,
         "--no-password",
+        LOCK_WAIT,
         "--file=%s/backup/dump" % _MOUNT,
     ]
     outcome = tools.run("dump", argv + (["--snapshot=" + snapshot] if snapshot else []), ((folder, _MOUNT + "/backup", True),), database)

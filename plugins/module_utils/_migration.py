@@ -215,7 +215,7 @@ def _failure(
 
 def _way_back(operation: Operation, backup: Backup | None) -> str:
     if backup is None:
-        return "No backup was made before (dbops_migrate_backup)."
+        return "No backup was made before it (dbops_migrate_backup)."
     return "To go back to the backup made before it: %s" % operation.restore_command(backup.manifest.id)
 
 
@@ -243,7 +243,7 @@ def _report(
     before, after = tables(plan.before), tables(plan.after)
     summary = ["Migrated database '%s' with '%s' in %s: %s." % (operation.database, runner.command, duration_text(seconds), _extent(plan))]
     summary.append("Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)))
-    summary.append("Backup before it: '%s'." % backup.manifest.id if backup else "No backup was made before it, as asked.")
+    summary.append(_way_back(operation, backup))
     healthy = [container.name for container in operation.target.backends if container.in_service]
     summary.append("Healthy: %s. New error lines in their logs: %d." % (", ".join(healthy) or "no backend runs", len(errors)))
     summary += errors[:10]

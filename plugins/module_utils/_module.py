@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection, environment_name
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
     Caller,
     Operation,
@@ -143,7 +144,7 @@ class DbopsModule(AnsibleModule):
         facts = operation.facts()
         if _is_recorded(request):
             self._record(request, dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings))
-        answer = dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)
+        answer = dict(result.facts, changed=result.changed, summary=[*result.summary, _closing_line(request, operation)], operation=facts)
         if result.diff is not None:
             answer["diff"] = result.diff
         self.exit_json(**self._redactor.data(answer))
@@ -174,6 +175,21 @@ class DbopsModule(AnsibleModule):
             _journal.append(request.backup_dir, self._redactor.data(entry))
         except DbopsError as trouble:
             self.warn(self._redactor.text(trouble.message))
+
+
+def _closing_line(request: Request, operation: Operation) -> str:
+    """Where, how long, and where it is written down."""
+    server = operation.server
+    line = "Run %s on '%s' (container '%s', PostgreSQL %s) took %s." % (
+        operation.run_id,
+        operation.evidence.host,
+        operation.target.container.name,
+        server.version,
+        duration_text((utc_now() - operation.started_at).total_seconds()),
+    )
+    if _is_recorded(request):
+        return line + " It is in the journal '%s'." % os.path.join(operation.archive.folder, _journal.FILE_NAME)
+    return line + " Nothing was changed."
 
 
 def _is_recorded(request: Request) -> bool:
