@@ -37,7 +37,7 @@ _ENDS = {
     "escape": re.compile(rb"\\.|''|(?P<end>')", re.DOTALL),
     "string": re.compile(rb"''|(?P<end>')"),
     "name": re.compile(rb'""|(?P<end>")'),
-    "block": re.compile(rb"(?P<end>\*/)"),
+    "block": re.compile(rb"(?P<deeper>/\*)|(?P<end>\*/)"),
 }
 
 #: Longer lines are read in pieces, so that a file of one line does not have to fit into memory.
@@ -126,6 +126,7 @@ class _Scanner:
         self._path = path
         self._inside = ""
         self._dollar = b""
+        self._depth = 0
         self._rows = False
 
     @property
@@ -153,6 +154,7 @@ class _Scanner:
             self._refuse_command(line[found.start() :])
         self._inside = found.lastgroup or ""
         self._dollar = found.group()
+        self._depth = 1
         return found.end()
 
     def _leave(self, line: bytes, position: int) -> int:
@@ -161,7 +163,8 @@ class _Scanner:
             self._inside = self._inside if end < 0 else ""
             return len(line) if end < 0 else end + len(self._dollar)
         for found in _ENDS[self._inside].finditer(line, position):
-            if found.group("end"):
+            self._depth += {"deeper": 1, "end": -1}.get(found.lastgroup or "", 0)  # block comments nest
+            if not self._depth:
                 self._inside = ""
                 return found.end()
         return len(line)

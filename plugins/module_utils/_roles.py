@@ -25,8 +25,11 @@ _ATTRIBUTES = (
 )
 
 
-def copy_roles(source: Connection, destination: Connection) -> None:
-    """Make every role of ``source`` that ``destination`` lacks, with attributes, memberships and settings, but no password."""
+def copy_roles(source: Connection, destination: Connection, without_settings: t.Callable[[str], bool]) -> None:
+    """Make every role of ``source`` that ``destination`` lacks, with attributes and memberships, but no password.
+
+    Settings go along, also those of roles that both have, except for those whose name ``without_settings`` picks out.
+    """
     present = {name for (name,) in rows(destination, "SELECT rolname FROM pg_roles")}
     columns = ", ".join(name for name, _word in _ATTRIBUTES)
     for role in rows(
@@ -40,7 +43,7 @@ def copy_roles(source: Connection, destination: Connection) -> None:
         )
         execute(destination, statement)
     _copy_memberships(source, destination, present)
-    _copy_settings(source, destination, present)
+    _copy_settings(source, destination, without_settings)
 
 
 def _copy_memberships(source: Connection, destination: Connection, present: set[str]) -> None:
@@ -54,12 +57,12 @@ def _copy_memberships(source: Connection, destination: Connection, present: set[
             execute(destination, sql.SQL("GRANT {} TO {}{}").format(sql.Identifier(role), sql.Identifier(member), option))
 
 
-def _copy_settings(source: Connection, destination: Connection, present: set[str]) -> None:
+def _copy_settings(source: Connection, destination: Connection, without_settings: t.Callable[[str], bool]) -> None:
     settings = rows(
         source,
         "SELECT r.rolname, split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole,"
         " unnest(s.setconfig) c WHERE s.setdatabase = 0",
     )
     for setting in (Setting(*columns) for columns in settings):
-        if setting.role not in present:
+        if not without_settings(setting.name):
             execute(destination, sql.SQL("ALTER ROLE {} SET {}").format(sql.Identifier(setting.role), assignment(setting)))

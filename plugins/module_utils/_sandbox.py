@@ -23,6 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Ad
 from ansible_collections.dbops.postgres.plugins.module_utils._roles import copy_roles
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import is_state_table
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils._statements import governs_the_log
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -59,10 +60,8 @@ def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> 
         try:
             sandbox = _connect(operation, container, name)
             with sandbox.session("postgres") as connection:
-                copy_roles(operation.maintenance, connection)
-                properties = replace(
-                    _database.read_properties(operation.maintenance, operation.database), tablespace="pg_default", collation_version=""
-                )
+                copy_roles(operation.maintenance, connection, without_settings=governs_the_log)
+                properties = _properties(operation)
                 _database.create(connection, operation.database, properties)
                 _database.apply_properties(connection, operation.database, properties)
             yield sandbox
@@ -70,6 +69,13 @@ def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> 
             docker.remove("container", container.id)
     finally:
         docker.remove("network", name)
+
+
+def _properties(operation: Operation) -> _database.Properties:
+    """The target's, except for what cannot be here (tablespaces) or would hide from the log what the runner does."""
+    properties = _database.read_properties(operation.maintenance, operation.database)
+    settings = tuple(setting for setting in properties.settings if not governs_the_log(setting.name))
+    return replace(properties, tablespace="pg_default", collation_version="", settings=settings)
 
 
 def _server(operation: Operation, name: str, server_options: t.Sequence[str]) -> OneShot:

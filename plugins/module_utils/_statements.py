@@ -28,6 +28,12 @@ LOG_OPTIONS = (
     "lc_messages=C",
 )
 
+
+def governs_the_log(setting: str) -> bool:
+    """Whether a database's or role's own setting of this name would change what the log says."""
+    return setting.startswith(("log_", "lc_messages", "debug_", "auto_explain."))
+
+
 _ENTRY = re.compile(r"^dbops\|(\d+)\|(LOG|ERROR|FATAL|PANIC|DETAIL|STATEMENT|HINT|CONTEXT|WARNING):  (.*)$", re.DOTALL)
 _EXECUTED = re.compile(r"^(?:statement|execute [^:]*): (.*)$", re.DOTALL)
 _QUOTED = re.compile(
