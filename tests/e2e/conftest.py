@@ -1,0 +1,87 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the end-to-end tests share: the stack, the controller, known contents."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controller import MOST_REMOTE_TASKS, Controller, Run
+from stack import Server, Stack, provide
+
+NEWEST = 18
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The runbook's stack on the newest PostgreSQL; a test file may put another in its place."""
+    with provide("e2e", NEWEST) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def controller_home() -> Iterator[Path]:
+    """A short path: sockets of SSH connections lie in it."""
+    home = Path(tempfile.mkdtemp(prefix="dbops-e2e-"))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def controller(stack: Stack, controller_home: Path) -> Controller:
+    return Controller(Path(tempfile.mkdtemp(dir=controller_home)), stack.inventory)
+
+
+@pytest.fixture
+def production(stack: Stack) -> Server:
+    return stack.production
+
+
+@pytest.fixture
+def preview(stack: Stack) -> Server:
+    return stack.preview
+
+
+@pytest.fixture
+def v1(stack: Stack) -> None:
+    """Both databases wait for a migration: the deployed backend wants v2."""
+    stack.fill("v1")
+
+
+@pytest.fixture
+def v2(stack: Stack) -> None:
+    """Both databases are migrated and hold rows."""
+    stack.fill("v2")
+
+
+@pytest.fixture
+def v2_empty(stack: Stack) -> None:
+    """Both databases are migrated and hold no row."""
+    stack.fill("v2-empty")
+
+
+@pytest.fixture
+def check_then_run(stack: Stack, controller: Controller) -> Callable[..., Run]:
+    """Run a playbook with --check, which must change nothing at all, then for real, which must do what the check has shown."""
+
+    def both(playbook: str, *arguments: str, **options: object) -> Run:
+        before = stack.everything()
+        checked = controller.run(playbook, *arguments, "--check", "--diff", **options)
+        assert checked.ok, checked.output
+        assert stack.everything() == before
+        done = controller.run(playbook, *arguments, "--diff", **options)
+        assert done.ok, done.output
+        assert checked.changed and done.changed
+        assert done.result()["diff"] == checked.result()["diff"]
+        assert max(checked.remote_tasks, done.remote_tasks) <= MOST_REMOTE_TASKS
+        assert stack.leftovers() == []
+        return done
+
+    return both

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the playbooks as a user does, and keeps what their tasks returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+CALLBACK = ROOT / "tests" / "e2e" / "callback"
+
+#: Actions that need no connection to the host.
+ON_THE_CONTROLLER = {"assert", "debug", "fail", "include_role", "meta", "pause", "set_fact", "set_stats", "validate_argument_spec"}
+
+#: The most tasks that may travel to one host in one playbook run.
+MOST_REMOTE_TASKS = 8
+
+#: A person's own settings must not decide what a test finds.
+_DROPPED = ("ANSIBLE_", "MOLECULE_", "PYTEST_", "AWX_", "GITHUB_", "DBOPS_")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one task returned on one host."""
+
+    host: str
+    name: str
+    action: str
+    outcome: str
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A playbook run that ended: what a person saw, and what the tasks returned."""
+
+    argv: tuple[str, ...]
+    code: int
+    output: str
+    tasks: tuple[Task, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def text(self) -> str:
+        """The output with its line breaks taken out: Ansible wraps long messages."""
+        return " ".join(self.output.split())
+
+    def of_modules(self) -> list[Task]:
+        """The tasks that ran a module of this collection."""
+        return [task for task in self.tasks if task.action.startswith("dbops.postgres.")]
+
+    def result(self, host: str = "") -> dict[str, Any]:
+        """What the one module of this collection returned."""
+        found = [task.result for task in self.of_modules() if host in ("", task.host)]
+        assert len(found) == 1, f"{len(found)} results of {self.argv}:\n{self.output}"
+        return found[0]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result()["changed"])
+
+    @property
+    def message(self) -> str:
+        return str(self.result()["msg"])
+
+    @property
+    def summary(self) -> str:
+        return "\n".join(self.result()["summary"])
+
+    @property
+    def remote_tasks(self) -> int:
+        """How many tasks travelled to the host that had most of them."""
+        hosts = [task.host for task in self.tasks if task.action.rpartition(".")[2] not in ON_THE_CONTROLLER]
+        return max((hosts.count(host) for host in hosts), default=0)
+
+
+class Controller:
+    """The machine that Ansible runs on: this one, with the checkout's virtual environment."""
+
+    def __init__(self, home: Path, inventory: Path) -> None:
+        self._home = home
+        self.inventory = inventory
+        self._runs = 0
+
+    def run(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> Run:
+        """Run `playbooks/<playbook>.yml`, or whatever else `playbook` names, and wait for its end."""
+        return self.start(playbook, *arguments, inventory=inventory, cwd=cwd, env=env, **variables).wait()
+
+    def start(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> Started:
+        """The same, without waiting."""
+        self._runs += 1
+        record = self._home / f"run-{self._runs}.jsonl"
+        argv = self.argv(playbook, *arguments, inventory=inventory, **variables)
+        output = (self._home / f"run-{self._runs}.log").open("w+b")
+        process = subprocess.Popen(
+            argv, cwd=cwd, env=self.environment(record, env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        return Started(argv, process, output, record)
+
+    def argv(self, playbook: str, *arguments: str, inventory: Path | None = None, **variables: Any) -> Sequence[str]:
+        """The command line as a user types it; `variables` become `-e`."""
+        named = f"playbooks/{playbook}.yml" if playbook.replace("_", "").isalpha() else playbook
+        extra = [word for name, value in variables.items() for word in ("-e", _as_extra_variable(name, value))]
+        return ("ansible-playbook", named, "-i", str(inventory or self.inventory), *arguments, *extra)
+
+    def environment(self, record: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        env = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+        env["LC_ALL"] = "C.UTF-8"
+        env["USER"] = "tester"
+        env["ANSIBLE_NOCOLOR"] = "1"
+        env["ANSIBLE_HOME"] = str(self._home)
+        env["ANSIBLE_CALLBACK_PLUGINS"] = str(CALLBACK)
+        env["ANSIBLE_CALLBACKS_ENABLED"] = "record"
+        env["DBOPS_TEST_RECORD"] = str(record)
+        env.update(extra or {})
+        return env
+
+
+@dataclass
+class Started:
+    """A playbook run under way."""
+
+    argv: Sequence[str]
+    process: subprocess.Popen[bytes]
+    _output: Any
+    _record: Path
+
+    def wait(self, seconds: float = 300) -> Run:
+        code = self.process.wait(timeout=seconds)
+        self._output.seek(0)
+        output = self._output.read().decode(errors="replace")
+        self._output.close()
+        return Run(tuple(self.argv), code, output, read_record(self._record))
+
+
+def read_record(record: Path) -> tuple[Task, ...]:
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    return tuple(Task(**json.loads(line)) for line in lines)
+
+
+def _as_extra_variable(name: str, value: Any) -> str:
+    return f"{name}={value}" if isinstance(value, str) and " " not in value else json.dumps({name: value})

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`backup.yml`: one verified backup, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from controller import Controller, Run
+from stack import Server, Stack, command
+
+
+def test_a_backup_is_complete_private_and_readable_without_us(
+    v2: None, check_then_run: Callable[..., Run], controller: Controller, stack: Stack, production: Server
+) -> None:
+    done = check_then_run("backup", "-l", "production", dbops_backup_reason="before_friday")
+    [backup] = stack.backups(production)
+    assert backup == done.result()["backup"]["id"]
+    assert backup.endswith("_before_friday")
+    assert stack.ssh(f"find {production.backups} ! -user deploy -o -type f ! -perm 0600 -o -type d ! -perm 0700").stdout == ""
+    manifest = json.loads(stack.ssh(f"cat {production.backups}/{backup}/manifest.json").stdout)
+    assert {table["table"]: table["rows"] for table in manifest["tables"]} == production.tables()
+    assert manifest["server_identifier"] == production.identifier
+    listed = command(
+        *("docker", "run", "--rm", "--network", "none", "--volume", f"{production.backups}/{backup}/dump:/dump:ro"),
+        *(stack.postgres_image, "pg_restore", "--file=-", "--data-only", "--table=messages", "/dump"),
+    ).stdout
+    assert listed.count("Message ") == production.tables()["messages"]
+
+    again = controller.run("backup", "-l", "production")
+    assert again.ok and again.changed
+    assert stack.backups(production) == [backup, again.result()["backup"]["id"]]
+
+
+def test_all_databases_may_be_backed_up_at_once(v2: None, controller: Controller, stack: Stack) -> None:
+    done = controller.run("backup", "-l", "all")
+    assert done.ok, done.output
+    for server in stack.servers:
+        assert stack.backups(server) == [done.result(server.host)["backup"]["id"]]
+    journal = stack.ssh(f"cat {stack.preview.backups}/journal.jsonl").stdout.splitlines()
+    [entry] = [json.loads(line) for line in journal]
+    assert (entry["operation"], entry["result"], entry["host"], entry["operator"]) == ("backup", "ok", "chat-preview", "tester")
+
+
+def test_the_way_back_can_be_copied_from_the_screen(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    done = controller.run("backup", "-l", "production")
+    [backup] = stack.backups(production)
+    assert (
+        f"ansible-playbook restore.yml -l chat-production -e dbops_restore_backup={backup} -e dbops_confirm=restore:chat\n" in done.output
+    )
+
+
+def test_a_reason_that_is_no_name_is_refused(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    refused = controller.run("backup", "-l", "production", dbops_backup_reason="../../etc/cron.d/$(reboot)")
+    assert not refused.ok
+    assert stack.backups(production) == []
+
+
+def test_no_backup_where_the_volume_is_too_small(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    """The table pretends to be larger than the volume: its further files are holes."""
+    production.do("CREATE TABLE large (text text)", "CHECKPOINT")
+    path = production.value("SELECT current_setting('data_directory') || '/' || pg_relation_filepath('large')")
+    free = int(stack.ssh(f"df --output=avail --block-size=1G {stack.folder} | tail -n 1").stdout)
+    production.exec("sh", "-c", f"truncate -s 1G {path} && for n in $(seq {free + 10}); do truncate -s 1G {path}.$n; done")
+    for arguments in (["--check"], []):
+        refused = controller.run("backup", "-l", "production", *arguments)
+        assert not refused.ok
+        assert "too little room" in refused.message and " needed (the size of the tables" in refused.message
+        assert set(stack.backup_files(production)) <= {"journal.jsonl"}

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`seed.yml`: the backend's seed, once for each version of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controller import Controller, Run
+from stack import Server, Stack
+
+NONE = {"messages": 0, "reactions": 0, "rooms": 0, "users": 0}
+SEEDED = {"messages": 60, "reactions": 20, "rooms": 3, "users": 5}
+
+
+def test_a_seed_runs_once(v2_empty: None, check_then_run: Callable[..., Run], controller: Controller, preview: Server) -> None:
+    assert preview.tables() == NONE
+    done = check_then_run("seed", "-l", "preview")
+    assert preview.tables() == SEEDED
+    assert done.result()["rows_added"] == {f"public.{table}": rows for table, rows in SEEDED.items()}
+
+    again = controller.run("seed", "-l", "preview")
+    assert again.ok and not again.changed
+    assert preview.tables() == SEEDED
+
+
+def test_a_seed_runs_again_when_asked_and_after_a_backup(v2_empty: None, controller: Controller, stack: Stack, preview: Server) -> None:
+    assert controller.run("seed", "-l", "preview").ok
+    assert stack.backups(preview) == []
+    again = controller.run("seed", "-l", "preview", dbops_seed_again=True)
+    assert again.ok and again.changed
+    assert preview.tables()["messages"] == 2 * SEEDED["messages"]
+    [backup] = stack.backups(preview)
+    assert backup.endswith("_before_seed")
+
+
+def test_production_is_seeded_with_consent_only(v2_empty: None, controller: Controller, stack: Stack, production: Server) -> None:
+    before = stack.everything()
+    refused = controller.run("seed", "-l", "production")
+    assert not refused.ok
+    assert refused.message.endswith("Add: -e dbops_confirm=seed:chat")
+    assert stack.everything() == before
+
+    done = controller.run("seed", "-l", "production", dbops_confirm="seed:chat")
+    assert done.ok, done.output
+    assert production.tables() == SEEDED
+    assert len(stack.backups(production)) == 1
+
+
+def test_a_seed_that_fails_tells_what_it_left(v2: None, controller: Controller, stack: Stack, preview: Server) -> None:
+    preview.do("ALTER TABLE reactions ADD CONSTRAINT no_more CHECK (id <= 20)")
+    before = preview.tables()
+    failed = controller.run("seed", "-l", "preview")
+    assert not failed.ok
+    assert "violates check constraint" in failed.message
+    assert "No table has more or fewer rows than before." in failed.message
+    assert preview.tables() == before
+    retried = controller.run("seed", "-l", "preview", "--check")
+    assert retried.changed, "a seed that failed did not run"
