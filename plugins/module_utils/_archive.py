@@ -36,6 +36,9 @@ DUMP = "dump"
 #: The schema snapshot inside a backup's folder.
 SCHEMA = "schema.json"
 
+#: The reason of a backup of what a restore is about to replace.
+BEFORE_RESTORE = "before_restore"
+
 _PARTIAL = re.compile(r"^\.dbops-([0-9]{8}T[0-9]{6}_[0-9a-f]{6})-")
 _CHUNK = 1024 * 1024
 
@@ -281,7 +284,8 @@ def verify_files(backup: Backup) -> None:
 def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, database: str) -> Backup:
     """The backup that ``wanted`` means: ``latest``, an id, or a UTC time (the newest made at or before it).
 
-    ``latest`` and a time only mean backups of this very database on this very server; an id may name any.
+    ``latest`` and a time only mean backups of this very database on this very server; an id may name any. ``latest`` passes over what
+    was saved before a restore: after a first try that did not help, that would be the damaged state.
 
     :param backups: newest first.
     :raises DbopsError: naming what there is.
@@ -293,6 +297,8 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
     own = [backup for backup in backups if (backup.manifest.server_identifier, backup.manifest.database) == (server_identifier, database)]
     if wanted == "latest" or moment is not None:
         for backup in own:
+            if moment is None and backup.manifest.reason == BEFORE_RESTORE:
+                continue
             if moment is None or parse_time(backup.manifest.created) <= moment:  # type: ignore[operator]
                 return backup
     listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"

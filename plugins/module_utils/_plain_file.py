@@ -15,7 +15,7 @@ import os
 import re
 import typing as t
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 
@@ -25,7 +25,7 @@ _OPENING = re.compile(rb"^-- PostgreSQL database dump\s*$")
 _CLOSING = re.compile(rb"^-- PostgreSQL database dump complete\s*$")
 _CLUSTER = re.compile(rb"^-- PostgreSQL database cluster dump")
 _VERSION = re.compile(rb"^-- Dumped from database version (\d+)")
-_COPY = re.compile(rb"^COPY .* FROM stdin;\s*$", re.IGNORECASE)
+_COPY = re.compile(rb'^COPY ((?:"(?:[^"]|"")+"|[^\s".(]+)(?:\.(?:"(?:[^"]|"")+"|[^\s".(]+))?) .*FROM stdin;\s*$', re.IGNORECASE)
 _ALLOWED_META = re.compile(rb"^\\(?:un)?restrict \w+\s*$")
 _FORBIDDEN = re.compile(rb"^\s*(?:DROP|CREATE|ALTER)\s+DATABASE\s", re.IGNORECASE)
 
@@ -46,13 +46,17 @@ _LINE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class PlainFile:
-    """A dump file. ``kind`` is ``custom``, ``sql`` or ``sql.gz``; ``server_major`` is zero where the file does not say."""
+    """A dump file. ``kind`` is ``custom``, ``sql`` or ``sql.gz``; ``server_major`` is zero where the file does not say.
+
+    ``rows``: how many rows the file holds for each table (``schema.table``) that it fills with ``COPY``.
+    """
 
     path: str
     kind: str
     size: int
     modified: float
     server_major: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
 
 
 def inspect_file(path: str) -> PlainFile:
@@ -71,7 +75,8 @@ def inspect_file(path: str) -> PlainFile:
     if magic == _CUSTOM_MAGIC:
         return PlainFile(path, "custom", status.st_size, status.st_mtime)
     kind = "sql.gz" if magic.startswith(_GZIP_MAGIC) else "sql"
-    return PlainFile(path, kind, status.st_size, status.st_mtime, _scan(path, kind))
+    major, rows = _scan(path, kind)
+    return PlainFile(path, kind, status.st_size, status.st_mtime, major, rows)
 
 
 def open_text(path: str, kind: str) -> t.BinaryIO:
@@ -86,8 +91,8 @@ def decompress(source: PlainFile, destination: str) -> None:
             output.write(chunk)
 
 
-def _scan(path: str, kind: str) -> int:
-    """Read a plain dump to its end; returns the major version of the server that it was made from, zero where it does not say."""
+def _scan(path: str, kind: str) -> tuple[int, dict[str, int]]:
+    """Read a plain dump to its end; returns the major version of the server that it was made from (zero where it does not say), and its rows."""
     opened = closed = continued = False
     major = 0
     scanner = _Scanner(path)
@@ -111,7 +116,7 @@ def _scan(path: str, kind: str) -> int:
             "The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing."
             " Restoring it would lose rows without any error. Use another one." % path
         )
-    return major
+    return major, scanner.rows
 
 
 def _says_nothing(line: bytes) -> bool:
@@ -127,21 +132,28 @@ class _Scanner:
         self._inside = ""
         self._dollar = b""
         self._depth = 0
-        self._rows = False
+        self._table = ""
+        self.rows: dict[str, int] = {}
 
     @property
     def at_top_level(self) -> bool:
-        return not self._inside and not self._rows
+        return not self._inside and not self._table
 
     def read(self, line: bytes, start_of_line: bool) -> None:
-        if self._rows:
-            self._rows = not (start_of_line and line.rstrip(b"\r\n") == b"\\.")
+        if self._table:
+            if start_of_line and line.rstrip(b"\r\n") == b"\\.":
+                self._table = ""
+            elif start_of_line:
+                self.rows[self._table] += 1
             return
         if not self._inside and start_of_line:
             self._require_harmless(line)
             if _ALLOWED_META.match(line):
                 return
-            self._rows = bool(_COPY.match(line))
+            copy = _COPY.match(line)
+            if copy:
+                self._table = _plain_name(copy.group(1))
+                self.rows.setdefault(self._table, 0)
         position = 0
         while position < len(line):
             position = self._leave(line, position) if self._inside else self._enter(line, position)
@@ -186,6 +198,12 @@ class _Scanner:
             "The file '%s' holds the psql command '%s', which could leave the new database or run a program:"
             " make the dump without --create, or remove that line." % (self._path, _shown(text))
         )
+
+
+def _plain_name(name: bytes) -> str:
+    """``public."Users"`` -> ``public.Users``"""
+    parts = re.findall(r'"((?:[^"]|"")+)"|([^".]+)', name.decode("utf-8", "replace"))
+    return ".".join(quoted.replace('""', '"') or plain for quoted, plain in parts)
 
 
 def _shown(line: bytes) -> str:

@@ -79,7 +79,7 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         counted = _build(operation, source, options, building)
         if exists and options.backup_first:
             require_space(operation)
-            facts["backup_before"] = facts_of(make_backup(operation, BackupOptions("before_restore", options.jobs)))
+            facts["backup_before"] = facts_of(make_backup(operation, BackupOptions(_archive.BEFORE_RESTORE, options.jobs)))
         kept = _put_in_place(operation, options, building, source.name, "restore")
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
@@ -142,6 +142,8 @@ def _build(operation: Operation, source: Source, options: RestoreOptions, buildi
         counted = count_rows(connection)
         if source.backup:
             _compare(operation, source.backup, counted, connection)
+        elif source.file:
+            _compare_with_file(source.file, counted)
         execute(connection, "ANALYZE")
     _database.apply_properties(operation.maintenance, building, properties)
     seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
@@ -204,6 +206,21 @@ def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...
         operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
 
 
+def _compare_with_file(file: PlainFile, counted: tuple[TableRows, ...]) -> None:
+    """A plain dump says itself how many rows it has; what it fills with INSERT, or a custom-format file, does not."""
+    found = {table.name: table.rows for table in counted}
+    wrong = [
+        "table %s has %d rows instead of %d" % (name, found.get(name, 0), rows)
+        for name, rows in file.rows.items()
+        if found.get(name, 0) != rows
+    ]
+    if wrong:
+        raise DbopsError(
+            "The restored copy differs from the file '%s': %s. The live database is untouched." % (file.path, "; ".join(wrong[:10])),
+            differences=wrong,
+        )
+
+
 def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) -> None:
     """The marker of the database that is replaced, or production's; the seeds are those that the contents have had."""
     marker = operation.evidence.marker or (_guard.PRODUCTION if operation.request.environment == _guard.PRODUCTION else "")
@@ -248,9 +265,9 @@ def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[st
 def _report(
     operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]
 ) -> list[str]:
-    proved = (
-        "every count compared with the manifest" if source.backup else "a file without a manifest: complete, the counts cannot be compared"
-    )
+    proved = "every count compared with the manifest" if source.backup else "every count compared with the rows in the file"
+    if source.file and not source.file.rows:
+        proved = "a file without a manifest: the counts could not be compared"
     lines = [
         "Database '%s' is now as it was at %s: '%s', %s in %s, %s."
         % (
