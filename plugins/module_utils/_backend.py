@@ -37,10 +37,16 @@ def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, se
     return restarted
 
 
-def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float) -> list[str]:
-    """One sentence for each backend that does not get healthy within ``seconds``."""
-    sentences = (wait_until_healthy(docker, container, seconds) for container in backends if container.in_service)
+def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float, sick_before: t.Collection[str] = ()) -> list[str]:
+    """One sentence for each backend that does not get healthy within ``seconds``; those of ``sick_before`` are not judged."""
+    judged = [container for container in backends if container.in_service and container.name not in sick_before]
+    sentences = (wait_until_healthy(docker, container, seconds) for container in judged)
     return [sentence for sentence in sentences if sentence]
+
+
+def sick(docker: Docker, backends: t.Sequence[Container]) -> list[str]:
+    """Names of the backends that do not pass their health check now: what follows can then not be blamed for it."""
+    return [container.name for container in backends if container.in_service and wait_until_healthy(docker, container, 0)]
 
 
 def wait_until_healthy(docker: Docker, container: Container, seconds: float) -> str:

@@ -83,9 +83,11 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
         )
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
-    since = timestamp(operation.started_at)
+    sick_before = _backend.sick(operation.docker, operation.target.backends)
     seconds = apply(operation, plan, runner, options, backup)
-    return _report(operation, plan, runner, options, backup, facts, diff, since, seconds)
+    facts["runner_seconds"] = round(seconds, 3)
+    facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
+    return _report(operation, plan, runner, backup, facts, diff)
 
 
 def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:
@@ -124,7 +126,10 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         attempt += 1
         operation.enter("migrate: run")
         started = time.monotonic()
-        outcome, waits = _run_once(operation, runner, options, attempt)
+        try:
+            outcome, waits = _run_once(operation, runner, options, attempt)
+        except DbopsError as error:  # interrupted, or the engine failed: say all the same what became of the schema
+            raise DbopsError("%s %s" % (error.message, _state(operation, plan, _read(operation), backup)), **error.details) from None
         seconds = time.monotonic() - started
         after = _read(operation)
         if not failure_of(runner, outcome, options.timeout):
@@ -148,8 +153,8 @@ def _run_once(operation: Operation, runner: Runner, options: MigrationOptions, a
         except EngineError:
             return []
 
-    target, application = operation.target, operation.application
-    with session(target.address, target.maintenance_database, application + " watchdog") as connection, Watchdog(
+    target, application = operation.target, operation.application + " runner"
+    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection, Watchdog(
         connection, operation.database, application, addresses, options.lock_timeout
     ) as watchdog:
         outcome = run_for_real(operation.docker, runner, name, operation.labels, application, options.timeout)
@@ -194,23 +199,32 @@ def _failure(
     backup: Backup | None,
     waits: list[str],
 ) -> DbopsError:
-    """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
     changed = difference(plan.before, after)
-    if not changed:
-        state = "The schema is as it was (fingerprint %s before and after)." % fingerprint(after)[:12]
-        if plan.data_statements:
-            state += " The migration also writes rows, which a fingerprint does not show. " + _way_back(operation, backup)
-    else:
-        state = "The schema was left changed: %s. %s" % (brief(changed), _way_back(operation, backup))
     waited = " It was stopped because %s." % "; and ".join(waits) if waits else ""
     return DbopsError(
         "The migration failed: %s.%s It says: %s. %s"
-        % (failure_of(runner, outcome, options.timeout), waited, last_lines(outcome) or "(nothing)", state),
+        % (
+            failure_of(runner, outcome, options.timeout),
+            waited,
+            last_lines(outcome) or "(nothing)",
+            _state(operation, plan, after, backup),
+        ),
         output=outcome.output,
         differences=render(changed),
         schema_unchanged=not changed,
         backup=facts_of(backup) if backup else None,
     )
+
+
+def _state(operation: Operation, plan: Plan, after: Snapshot, backup: Backup | None) -> str:
+    """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
+    changed = difference(plan.before, after)
+    if changed:
+        return "The schema was left changed: %s. %s" % (brief(changed), _way_back(operation, backup))
+    state = "The schema is as it was (fingerprint %s before and after)." % fingerprint(after)[:12]
+    if plan.data_statements:
+        state += " The migration also writes rows, which a fingerprint does not show. " + _way_back(operation, backup)
+    return state
 
 
 def _way_back(operation: Operation, backup: Backup | None) -> str:
@@ -219,20 +233,13 @@ def _way_back(operation: Operation, backup: Backup | None) -> str:
     return "To go back to the backup made before it: %s" % operation.restore_command(backup.manifest.id)
 
 
-def _report(
-    operation: Operation,
-    plan: Plan,
-    runner: Runner,
-    options: MigrationOptions,
-    backup: Backup | None,
-    facts: dict[str, t.Any],
-    diff: dict[str, str],
-    since: str,
-    seconds: float,
-) -> Result:
+def _see_backends_well(operation: Operation, options: MigrationOptions, backup: Backup | None, sick_before: list[str]) -> list[str]:
+    """The backends pass their health checks with the new schema; returns the error lines in their logs since the start."""
     operation.enter("migrate: health")
-    sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout)
-    errors = _backend.new_error_lines(operation.docker, operation.target.backends, since)
+    docker, backends = operation.docker, operation.target.backends
+    operation.warnings += ["Backend '%s' was not healthy before the migration either." % name for name in sick_before]
+    sick = _backend.unhealthy(docker, backends, options.health_timeout, sick_before)
+    errors = _backend.new_error_lines(docker, backends, timestamp(operation.started_at))
     if sick:
         raise DbopsError(
             "Database '%s' was migrated as planned, but the backend is not well after it: %s %s"
@@ -240,16 +247,25 @@ def _report(
             backend_errors=errors,
             backup=facts_of(backup) if backup else None,
         )
+    return errors
+
+
+def _report(
+    operation: Operation, plan: Plan, runner: Runner, backup: Backup | None, facts: dict[str, t.Any], diff: dict[str, str]
+) -> Result:
     before, after = tables(plan.before), tables(plan.after)
-    summary = ["Migrated database '%s' with '%s' in %s: %s." % (operation.database, runner.command, duration_text(seconds), _extent(plan))]
-    summary.append("Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)))
-    summary.append(_way_back(operation, backup))
     healthy = [container.name for container in operation.target.backends if container.in_service]
-    summary.append("Healthy: %s. New error lines in their logs: %d." % (", ".join(healthy) or "no backend runs", len(errors)))
-    summary += errors[:10]
-    facts = dict(facts, tables_before=before, tables_after=after, backend_errors=errors, runner_seconds=round(seconds, 3))
+    errors = facts["backend_errors"]
+    summary = [
+        "Migrated database '%s' with '%s' in %s: %s."
+        % (operation.database, runner.command, duration_text(facts["runner_seconds"]), _extent(plan)),
+        "Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)),
+        _way_back(operation, backup),
+        "Backends: %s. New error lines in their logs: %d." % (", ".join(healthy) or "none runs", len(errors)),
+    ]
+    facts = dict(facts, tables_before=before, tables_after=after)
     journal = dict(_journal(plan, runner), backup=backup.manifest.id if backup else None)
-    return Result(True, summary, facts, diff, journal)
+    return Result(True, summary + errors[:10], facts, diff, journal)
 
 
 def _tables_named(before: list[str], after: list[str]) -> str:

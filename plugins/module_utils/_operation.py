@@ -134,7 +134,8 @@ class Operation:
         if purpose in self._folders:
             return self._folders[purpose]
         temporary = not _writes(self.request)
-        path = tempfile.mkdtemp(prefix="dbops-%s-" % self.run_id) if temporary else self.archive.work_folder(self.run_id, purpose)
+        name = "%s-%s" % (self.server.identifier, purpose)
+        path = tempfile.mkdtemp(prefix="dbops-%s-%s-" % (self.run_id, name)) if temporary else self.archive.work_folder(self.run_id, name)
         self._folders[purpose] = path
         return path
 
@@ -290,8 +291,9 @@ def clean_up(operation: Operation) -> list[str]:
             done.append("removed a %s of run %s" % (kind, run_id))
     done += _swap.finish_interrupted(operation.maintenance, operation.database)
     for path in operation.archive.leftovers(alive) + temporary_leftovers(alive):
-        remove_folder(path)
-        done.append("removed the folder '%s'" % path)
+        if "-%s-" % operation.server.identifier in os.path.basename(path):  # of another server's runs this one cannot tell who lives
+            remove_folder(path)
+            done.append("removed the folder '%s'" % path)
     return done
 
 

@@ -84,6 +84,7 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     building = _swap.building_name(operation.database, operation.run_id)
     try:
         _build(operation, options, fresh, building)
+        sick_before = _backend.sick(operation.docker, operation.target.backends)
         operation.enter("reset: swap")
         facts["replaced"] = _swap.swap(
             operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout
@@ -91,7 +92,7 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
         raise
-    restarted = _see_backends_well(operation, options, facts["replaced"])
+    restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
     facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, "reset", options.keep)
     journal = {"schema_after": facts["schema_after"], "image": migrate.image, "image_id": migrate.image_id, "replaced": facts["replaced"]}
     return Result(True, _report(operation, migrate, fresh, facts, restarted), facts, diff, journal)
@@ -155,11 +156,12 @@ def _build(operation: Operation, options: ResetOptions, fresh: Fresh, building: 
     _database.set_own(operation.maintenance, building, SEEDS, fresh.seeds)
 
 
-def _see_backends_well(operation: Operation, options: ResetOptions, kept: str) -> list[str]:
+def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> list[str]:
     operation.enter("reset: backend")
     backends = operation.target.backends
     restarted = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout)
-    sick = _backend.unhealthy(operation.docker, backends, options.health_timeout)
+    operation.warnings += ["Backend '%s' was not healthy before the reset either." % name for name in sick_before]
+    sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
     if sick:
         raise DbopsError(
             "Database '%s' was reset, but not every backend is well after it: %s To go back: %s"

@@ -232,11 +232,13 @@ def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) ->
 def _put_in_place(operation: Operation, options: RestoreOptions, replacement: str, name: str, by: str) -> str:
     """Swap, see the backends well, or swap back; returns under which name the old database is kept."""
     operation.enter("restore: swap")
+    sick_before = _backend.sick(operation.docker, operation.target.backends)
     kept = swap_in(operation, replacement, by, options.session_timeout)
     operation.enter("restore: backend")
     restarted = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
     operation.warnings += ["Backend '%s' was restarted." % container for container in restarted]
-    sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout)
+    operation.warnings += ["Backend '%s' was not healthy before either: look at it." % container for container in sick_before]
+    sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout, sick_before)
     if not sick:
         return kept
     if not kept:

@@ -12,6 +12,7 @@ environment, so a session of ours watches the runner's sessions and cancels one 
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
@@ -23,12 +24,22 @@ if t.TYPE_CHECKING:
 #: Seconds between two looks.
 INTERVAL = 0.1
 
+#: Seconds that the runner's sessions may take to end when the runner has ended.
+END_SECONDS = 30.0
+
 _WAITING = """
 SELECT DISTINCT a.pid, a.query, pg_blocking_pids(a.pid)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND l.locktype = 'relation' AND a.datname = %s
   AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
   AND l.waitstart < clock_timestamp() - make_interval(secs => %s)
+"""
+
+#: Terminates what it finds.
+_STILL_THERE = """
+SELECT pg_terminate_backend(a.pid)
+FROM pg_stat_activity a
+WHERE a.datname = %s AND a.pid <> pg_backend_pid() AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
 """
 
 
@@ -49,6 +60,7 @@ class Watchdog:
         self._seconds = seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._seen_addresses: list[str] = []
         self.cancelled: list[str] = []
         self.trouble = ""
 
@@ -59,13 +71,23 @@ class Watchdog:
     def __exit__(self, *_exception: t.Any) -> None:
         self._stop.set()
         self._thread.join(timeout=30)
+        self.end_sessions(END_SECONDS)
+
+    def end_sessions(self, seconds: float) -> None:
+        """End what the runner's sessions still do: a statement goes on after its client was killed, and would change the schema later."""
+        deadline = time.monotonic() + seconds
+        while rows(self._connection, _STILL_THERE, (self._database, self._seen_addresses, self._application)):
+            if time.monotonic() > deadline:
+                raise DbopsError(
+                    "The runner has ended, but its sessions in database '%s' do not: look at pg_stat_activity." % self._database
+                )
+            time.sleep(INTERVAL)
 
     def _watch(self) -> None:
-        addresses: list[str] = []
         while not self._stop.wait(INTERVAL):
             try:
-                addresses = addresses or self._addresses()
-                self._look(addresses)
+                self._seen_addresses = self._seen_addresses or self._addresses()
+                self._look(self._seen_addresses)
             except Exception as error:  # a dead watchdog must not end the migration, only be told of
                 self.trouble = str(error).strip()
                 return
