@@ -73,10 +73,18 @@ def command_of(runner: t.Sequence[str], purpose: str) -> tuple[str, ...]:
     if len(runner) == 1 and runner[0] in PRESETS:
         return PRESETS[runner[0]][0 if purpose == "migrate" else 1]
     if len(runner) == 1:
-        runner = shlex.split(runner[0])  # "-e dbops_migrate_runner='/app/backend migrate'" arrives as one word
+        runner = _split(runner[0])
     if not any(word.strip() for word in runner):
         raise DbopsError("No %s command was given: set it to a preset (%s) or to a list of words." % (purpose, ", ".join(sorted(PRESETS))))
     return tuple(runner)
+
+
+def _split(text: str) -> list[str]:
+    """``-e dbops_migrate_runner='/app/backend migrate'`` arrives as one word."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise DbopsError("The command '%s' cannot be split into words (%s): give it as a list." % (text, error)) from None
 
 
 def find_runner(docker: Docker, backend: Container, argv: tuple[str, ...], image: str) -> Runner:

@@ -139,6 +139,12 @@ def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[
         _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
     with sandbox.session() as connection:
         change = difference(live, read_snapshot(connection))
+    invalid = [key.partition(" ")[2] for key, definition in change.removed.items() if key.startswith("index ") and " INVALID" in definition]
+    if invalid:
+        raise DbopsError(
+            "Database '%s' has an invalid index, left by a CREATE INDEX CONCURRENTLY that failed: %s. Drop it first, for example: DROP INDEX CONCURRENTLY %s;"
+            % (operation.database, ", ".join(invalid), invalid[0])
+        )
     if change:
         lines = render(change)
         raise DbopsError(

@@ -264,20 +264,23 @@ def render(change: Difference) -> list[str]:
 def brief(change: Difference, most: int = 6) -> str:
     """The names of what changed, for a sentence: what belongs to a new or removed table is not named again."""
     names = []
-    for sign, keys in (("-", list(change.removed)), ("+", list(change.added)), ("~", list(change.changed))):
-        whole = [key.partition(" ")[2] for key in keys if key.startswith("table ")]
-        names += ["%s %s" % (sign, key) for key in keys if key.startswith("table ") or not any(_belongs(key, table) for table in whole)]
+    for sign, objects in (("-", change.removed), ("+", change.added), ("~", {key: new for key, (_old, new) in change.changed.items()})):
+        whole = [key.partition(" ")[2] for key in objects if key.startswith("table ")]
+        parts = {key for key, definition in objects.items() for table in whole if _belongs(key, definition, table)}
+        names += ["%s %s" % (sign, key) for key in objects if key not in parts]
     more = ", and %d more" % (len(names) - most) if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def _belongs(key: str, table: str) -> bool:
-    """Whether an object (``column s.t.c``, ``constraint k on s.t``, ``index s.t_pkey``, ``sequence s.t_id_seq``) is part of a table."""
+def _belongs(key: str, definition: str, table: str) -> bool:
+    """Whether an object is part of a table."""
     kind, _space, name = key.partition(" ")
     if kind in ("column", "comment"):
-        return name.startswith((table + ".", "on " + table + "."))
-    if kind in ("index", "sequence"):
-        return name.startswith(table + "_")
+        return name.startswith((table + ".", "on column %s." % table)) or name == "on table " + table
+    if kind == "index":
+        return " ON %s " % table in definition or " ON ONLY %s " % table in definition
+    if kind == "sequence":
+        return " owned by %s." % table in definition
     return key.endswith(" on " + table)
 
 

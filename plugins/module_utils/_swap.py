@@ -116,7 +116,8 @@ def _block(connection: Connection, database: str, run_id: str) -> None:
         execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(database)))
         execute(connection, "COMMIT")
     except BaseException:
-        execute(connection, "ROLLBACK")
+        if not connection.closed:
+            execute(connection, "ROLLBACK")
         raise
 
 
