@@ -144,6 +144,11 @@ class FakeEngine:
                 return Outcome(0, answer, "") if isinstance(answer, str) else answer
         return Outcome(0, "", "")
 
+    @property
+    def lines(self) -> list[str]:
+        """The calls as a person would type them, where no word holds a blank."""
+        return [" ".join(call) for call in self.calls]
+
     def called(self, sign: str) -> list[list[str]]:
         return [call for call in self.calls if sign in " ".join(call)]
 

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Backends after an operation: their own health check decides, a restart only where it is needed."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _backend
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeDocker, container
+
+CHECK = ("/app/backend", "health")
+GOOD = container("good", health_command=CHECK)
+SICK = container("sick", health_command=CHECK)
+PLAIN = container("plain")
+STOPPED = container("stopped", status="exited", health_command=CHECK)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr(_backend, "time", clock)
+    return clock
+
+
+def engine(*containers: t.Any, well: t.Callable[[str], bool] = lambda _name: True) -> FakeDocker:
+    docker = FakeDocker(*containers)
+    docker.on_exec = lambda identifier, _argv: Outcome(0, "", "") if well(identifier) else Outcome(1, "no\n database", "")
+    return docker
+
+
+def test_a_backend_is_well_when_its_own_check_passes_now(clock: FakeClock) -> None:
+    docker = engine(GOOD)
+    assert _backend.wait_until_healthy(docker, GOOD, 60) == ""
+    assert docker.executed == [("good-id", CHECK)]
+    assert clock.now == 1000
+
+
+def test_a_backend_without_a_check_is_well_while_it_runs() -> None:
+    assert _backend.unhealthy(engine(PLAIN), [PLAIN], 60) == []
+
+
+def test_a_backend_that_gets_well_is_waited_for(clock: FakeClock) -> None:
+    docker = engine(GOOD, well=lambda _name: clock.now >= 1005)
+    assert _backend.unhealthy(docker, [GOOD], 60) == []
+    assert 1005 <= clock.now < 1006
+
+
+def test_a_backend_that_stays_sick_says_what_its_check_says(clock: FakeClock) -> None:
+    docker = engine(SICK, well=lambda _name: False)
+    assert _backend.unhealthy(docker, [SICK], 3) == ["Backend 'sick' is not healthy: its check '/app/backend health' says: no database"]
+    assert 1003 <= clock.now < 1004
+
+
+def test_a_check_without_words_shows_its_exit_status() -> None:
+    docker = FakeDocker(SICK)
+    docker.on_exec = lambda _name, _argv: Outcome(2, "", "")
+    assert "exit status 2" in _backend.unhealthy(docker, [SICK], 0)[0]
+
+
+@pytest.mark.parametrize("seen", [replace(GOOD, status="exited"), replace(GOOD, restarts=3), replace(GOOD, status="restarting")])
+def test_a_backend_that_crashed_since_is_not_well(seen: t.Any) -> None:
+    assert "look at 'docker logs good'" in _backend.unhealthy(engine(seen), [GOOD], 0)[0]
+
+
+def test_a_backend_that_was_replaced_meanwhile_is_not_well_rather_than_an_error() -> None:
+    assert "no container 'good-id'" in _backend.unhealthy(engine(), [GOOD], 0)[0]
+
+
+def test_a_backend_that_was_stopped_on_purpose_is_left_alone() -> None:
+    docker = engine(STOPPED, well=lambda _name: False)
+    assert _backend.unhealthy(docker, [STOPPED], 60) == []
+    assert _backend.bring_back(docker, [STOPPED], "always", 60) == []
+    assert docker.restarted == [] and docker.executed == []
+
+
+# --- restarting -----------------------------------------------------------------------------------------------------------
+
+
+def test_auto_restarts_only_what_does_not_reconnect_by_itself(clock: FakeClock) -> None:
+    docker = engine(GOOD, SICK, well=lambda name: name == "good-id")
+    assert _backend.bring_back(docker, [GOOD, SICK], "auto", 60) == ["sick"]
+    assert docker.restarted == ["sick-id"]
+    assert 1000 + _backend.RECONNECT_SECONDS <= clock.now < 1000 + _backend.RECONNECT_SECONDS + 1
+
+
+def test_auto_does_not_wait_longer_than_it_may(clock: FakeClock) -> None:
+    _backend.bring_back(engine(SICK, well=lambda _name: False), [SICK], "auto", 2)
+    assert clock.now < 1003
+
+
+def test_always_restarts_all_and_never_none() -> None:
+    docker = engine(GOOD, SICK, well=lambda _name: False)
+    assert _backend.bring_back(docker, [GOOD, SICK], "never", 60) == []
+    assert _backend.bring_back(docker, [GOOD, SICK], "always", 60) == ["good", "sick"]
+    assert docker.restarted == ["good-id", "sick-id"]
+
+
+@pytest.mark.parametrize("how", ["auto", "always"])
+def test_a_restart_that_fails_is_no_error_here_since_health_is_asked_afterwards(how: str) -> None:
+    def refuse(_name: str) -> None:
+        raise EngineError("no")
+
+    docker = engine(SICK, GOOD, well=lambda name: name == "good-id")
+    docker.on_restart = refuse
+    assert _backend.bring_back(docker, [SICK], how, 1) == []
+    assert _backend.unhealthy(docker, [SICK], 0)
+
+
+# --- logs -----------------------------------------------------------------------------------------------------------------
+
+
+def test_error_lines_are_found_with_their_container() -> None:
+    docker = FakeDocker(GOOD, SICK)
+    docker.texts = {
+        "good-id": "all well\nno errors here\nlevel=error msg=x\n",
+        "sick-id": "ERROR: one\n  2026 FATAL two  \npanic: three\nterror\nerrors: 0\n",
+    }
+    assert _backend.new_error_lines(docker, [GOOD, SICK], "2026-11-23T03:00:00Z") == [
+        "good: level=error msg=x",
+        "sick: ERROR: one",
+        "sick: 2026 FATAL two",
+        "sick: panic: three",
+    ]
+
+
+def test_only_the_newest_error_lines_are_shown_and_long_ones_are_cut() -> None:
+    docker = FakeDocker(GOOD)
+    docker.texts = {"good-id": "\n".join("error %d %s" % (number, "x" * 1000) for number in range(50))}
+    found = _backend.new_error_lines(docker, [GOOD], "x", most=3)
+    assert [line.split()[2] for line in found] == ["47", "48", "49"]
+    assert max(map(len, found)) < 520
