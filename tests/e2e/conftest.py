@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controller import MOST_REMOTE_TASKS, Controller, Run
+from controller import MOST_REMOTE_TASKS, CheckThenRun, Controller, Run
 from stack import Server, Stack, provide
 
 NEWEST = 18
@@ -68,10 +68,10 @@ def v2_empty(stack: Stack) -> None:
 
 
 @pytest.fixture
-def check_then_run(stack: Stack, controller: Controller) -> Callable[..., Run]:
+def check_then_run(stack: Stack, controller: Controller) -> CheckThenRun:
     """Run a playbook with --check, which must change nothing at all, then for real, which must do what the check has shown."""
 
-    def both(playbook: str, *arguments: str, **options: object) -> Run:
+    def both(playbook: str, *arguments: str, **options: object) -> tuple[Run, Run]:
         before = stack.everything()
         checked = controller.run(playbook, *arguments, "--check", "--diff", **options)
         assert checked.ok, checked.output
@@ -82,6 +82,6 @@ def check_then_run(stack: Stack, controller: Controller) -> Callable[..., Run]:
         assert done.result()["diff"] == checked.result()["diff"]
         assert max(checked.remote_tasks, done.remote_tasks) <= MOST_REMOTE_TASKS
         assert stack.leftovers() == []
-        return done
+        return checked, done
 
     return both

@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
-from controller import Controller, Run
+from controller import CheckThenRun, Controller
 from stack import Server, Stack, command
 
 
 def test_a_backup_is_complete_private_and_readable_without_us(
-    v2: None, check_then_run: Callable[..., Run], controller: Controller, stack: Stack, production: Server
+    v2: None, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
 ) -> None:
-    done = check_then_run("backup", "-l", "production", dbops_backup_reason="before_friday")
+    _checked, done = check_then_run("backup", "-l", "production", dbops_backup_reason="before_friday")
     [backup] = stack.backups(production)
     assert backup == done.result()["backup"]["id"]
     assert backup.endswith("_before_friday")

@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from controller import ROOT, Controller, Run
+from controller import ROOT, CheckThenRun, Controller
 from stack import BACKEND, Server, Stack, command
 
 BEFORE = {"messages": 60, "rooms": 3, "users": 5}
@@ -23,10 +22,10 @@ LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)")
 
 
 def test_a_migration_does_what_its_check_has_shown(
-    v1: None, check_then_run: Callable[..., Run], controller: Controller, stack: Stack, production: Server
+    v1: None, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
 ) -> None:
     assert production.tables() == BEFORE
-    done = check_then_run("migrate", "-l", "production")
+    _checked, done = check_then_run("migrate", "-l", "production")
     assert production.tables() == AFTER
     assert "nickname" in production.columns("users")
     [backup] = stack.backups(production)

@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from controller import Controller, Run
+from controller import CheckThenRun, Controller
 from stack import Server, Stack, wait_until
 from traffic import Writer
 
@@ -23,9 +21,9 @@ def clients(server: Server) -> set[str]:
     return {address for (address,) in server.rows(query, server.database, database="postgres")}
 
 
-def test_a_reset_does_what_its_check_has_shown(v1: None, check_then_run: Callable[..., Run], preview: Server) -> None:
+def test_a_reset_does_what_its_check_has_shown(v1: None, check_then_run: CheckThenRun, preview: Server) -> None:
     preview.do("UPDATE rooms SET topic = 'left by a branch'", "CREATE TABLE left_by_a_branch (id int)")
-    done = check_then_run("preview_reset", "-l", "preview")
+    _checked, done = check_then_run("preview_reset", "-l", "preview")
     assert preview.tables() == SEEDED
     assert preview.value("SELECT count(*) FROM rooms WHERE topic <> ''") == 0
     assert preview.marker == "preview"

@@ -6,18 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from controller import Controller, Run
+from controller import CheckThenRun, Controller
 from stack import Server, Stack
 
 NONE = {"messages": 0, "reactions": 0, "rooms": 0, "users": 0}
 SEEDED = {"messages": 60, "reactions": 20, "rooms": 3, "users": 5}
 
 
-def test_a_seed_runs_once(v2_empty: None, check_then_run: Callable[..., Run], controller: Controller, preview: Server) -> None:
+def test_a_seed_runs_once(v2_empty: None, check_then_run: CheckThenRun, controller: Controller, preview: Server) -> None:
     assert preview.tables() == NONE
-    done = check_then_run("seed", "-l", "preview")
+    _checked, done = check_then_run("seed", "-l", "preview")
     assert preview.tables() == SEEDED
     assert done.result()["rows_added"] == {f"public.{table}": rows for table, rows in SEEDED.items()}
 

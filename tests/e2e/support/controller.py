@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,10 @@ class Run:
         return max((hosts.count(host) for host in hosts), default=0)
 
 
+#: The fixture of that name: what the check returned, and what the run returned.
+CheckThenRun = Callable[..., tuple[Run, Run]]
+
+
 class Controller:
     """The machine that Ansible runs on: this one, with the checkout's virtual environment."""
 
@@ -124,6 +128,13 @@ class Controller:
             argv, cwd=cwd, env=self.environment(record, env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         return Started(argv, process, output, record)
+
+    def run_module(self, module: str, host: str, options: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+        """Run a module on its own, without any playbook or role."""
+        argv = ["ansible", host, "-i", str(self.inventory), "-m", module, "-a", json.dumps(options)]
+        return subprocess.run(
+            argv, cwd=ROOT, env=self.environment(self._home / "module.jsonl"), capture_output=True, text=True, check=False
+        )
 
     def argv(self, playbook: str, *arguments: str, inventory: Path | None = None, **variables: Any) -> Sequence[str]:
         """The command line as a user types it; `variables` become `-e`."""

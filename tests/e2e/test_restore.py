@@ -1,0 +1,144 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`restore.yml`: a backup, or a file made by hand, in the place of the live database; and back."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from controller import ROOT, CheckThenRun, Controller
+from stack import Server, Stack
+
+CONSENT = "restore:chat"
+
+
+@pytest.fixture
+def backup(v2: None, controller: Controller) -> str:
+    """The id of a backup of both databases' state v2, of production."""
+    made = controller.run("backup", "-l", "production")
+    assert made.ok, made.output
+    return str(made.result()["backup"]["id"])
+
+
+def damage(server: Server) -> None:
+    """What an accident does: rows gone, a column gone, and rows that came after the backup."""
+    server.do(
+        "DELETE FROM reactions",
+        "DELETE FROM messages WHERE id % 2 = 0",
+        "ALTER TABLE users DROP COLUMN nickname",
+        "INSERT INTO rooms (name, topic) VALUES ('new since', '')",
+        "CREATE TABLE made_since (id int)",
+    )
+
+
+def test_the_latest_backup_comes_back_as_its_check_has_shown(
+    backup: str, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
+) -> None:
+    whole = production.dump()
+    damage(production)
+    damaged = production.dump()
+    checked, done = check_then_run("restore", "-l", "production", dbops_restore_backup="latest", dbops_confirm=CONSENT)
+    assert backup in checked.summary
+    assert "which would be lost: public.rooms 1." in checked.summary
+    assert re.search(r"Room on the data volume: .+ needed, .+ free\.", checked.summary)
+    assert "public.rooms: 1 row newer than the backup" in checked.output
+    assert production.dump() == whole
+    assert done.result()["rows_lost"] == {"public.rooms": 1}
+    assert production.marker == "production"
+    assert production.backends[0].exec("/app/backend", "health").returncode == 0
+    before = [name for name in stack.backups(production) if name.endswith("_before_restore")]
+    assert [done.result()["backup_before"]["id"]] == before
+
+    undone = controller.run("restore", "-l", "production", dbops_restore_backup="undo", dbops_confirm=CONSENT)
+    assert undone.ok, undone.output
+    assert production.dump() == damaged
+
+
+def test_a_backup_is_chosen_by_its_id_or_by_a_time(backup: str, controller: Controller, production: Server) -> None:
+    whole = production.dump()
+    between = datetime.datetime.now(datetime.timezone.utc)
+    damage(production)
+    assert controller.run("backup", "-l", "production", dbops_backup_reason="after_the_damage").ok
+    for choice in (backup, between.strftime("%Y-%m-%dT%H:%M:%S")):
+        production.do("UPDATE rooms SET topic = 'changed'")
+        done = controller.run(
+            "restore",
+            "-l",
+            "production",
+            dbops_restore_backup=choice,
+            dbops_confirm=CONSENT,
+            dbops_restore_backup_first=False,
+        )
+        assert done.ok, done.output
+        assert production.dump() == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "filter_"),
+    [("chat_by_hand.sql", "", ""), ("chat_by_hand.sql.gz", "", "| gzip"), ("chat_by_hand.dump", "--format=custom", "")],
+    ids=["plain", "gzip", "custom"],
+)
+def test_a_file_made_by_hand_comes_back(
+    name: str, options: str, filter_: str, v2: None, controller: Controller, stack: Stack, production: Server
+) -> None:
+    path = f"{stack.folder}/opt/backups/{name}"
+    stack.ssh(f"docker exec {production.name} pg_dump -U postgres {options} chat {filter_} > {path}")
+    whole = production.dump()
+    damage(production)
+    done = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm=CONSENT)
+    assert done.ok, done.output
+    assert production.dump() == whole
+    assert path in done.summary
+
+
+def test_a_backup_that_is_not_there_is_not_guessed(backup: str, controller: Controller, stack: Stack) -> None:
+    before = stack.everything()
+    for choice in ("chat_20010101_000000", "2001-01-01T00:00", f"{stack.folder}/opt/backups/none.sql"):
+        refused = controller.run("restore", "-l", "production", dbops_restore_backup=choice, dbops_confirm=CONSENT)
+        assert not refused.ok
+        assert choice in refused.message or backup in refused.message
+    assert stack.everything()["databases"] == before["databases"]
+
+
+class TestOnATerminal:
+    """With a person there, the question comes before the work; a job is never asked."""
+
+    @pytest.fixture
+    def terminal(self, controller: Controller, tmp_path: Path) -> pexpect.spawn:
+        argv = controller.argv("restore", "-l", "production", dbops_restore_backup="latest")
+        child = pexpect.spawn(
+            argv[0],
+            list(argv[1:]),
+            cwd=str(ROOT),
+            env=controller.environment(tmp_path / "record"),
+            timeout=120,
+            encoding="utf-8",
+            dimensions=(50, 200),
+        )
+        child.expect("Type the name of the database")
+        return child
+
+    def test_the_name_of_the_database_is_consent(self, backup: str, terminal: pexpect.spawn, production: Server) -> None:
+        production.do("DELETE FROM reactions")
+        terminal.sendline("chat")
+        output = terminal.read()
+        terminal.close()
+        assert terminal.exitstatus == 0, output
+        assert production.tables()["reactions"] == 20
+
+    @pytest.mark.parametrize("answer", ["chat_preview", ""])
+    def test_any_other_answer_is_none(self, answer: str, v2: None, terminal: pexpect.spawn, production: Server) -> None:
+        before = production.contents()
+        terminal.sendline(answer)
+        output = terminal.read()
+        terminal.close()
+        assert terminal.exitstatus != 0
+        assert "Add: -e dbops_confirm=restore:chat" in " ".join(output.split())
+        assert production.contents() == before
