@@ -93,6 +93,36 @@ def test_pieces_of_a_long_row_are_not_taken_for_lines(tmp_path: Path, monkeypatc
     assert passes(tmp_path, WHOLE.replace("1\t1\tfirst", row + "\\! id\n1\t1\tfirst"))
 
 
+# --- its own rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dump_says_how_many_rows_it_has(tmp_path: Path) -> None:
+    assert look(tmp_path, WHOLE).rows == {"public.messages": 5, "public.users": 3}
+    assert look(tmp_path, gzip.compress(WHOLE.encode())).rows == {"public.messages": 5, "public.users": 3}
+    assert look(tmp_path, INSERTS).rows == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("public.users", "public.users"),
+        ("users", "users"),
+        ('public."Users"', "public.Users"),
+        ('"my app"."a ""b"" (c).d"', 'my app.a "b" (c).d'),
+        ('"größe".x', "größe.x"),
+    ],
+)
+def test_the_table_of_a_copy_is_told_without_quotes(tmp_path: Path, written: str, name: str) -> None:
+    assert look(tmp_path, WHOLE.replace("COPY public.users ", "COPY %s " % written)).rows == {"public.messages": 5, name: 3}
+
+
+def test_an_empty_table_has_no_rows_and_two_pieces_add_up(tmp_path: Path) -> None:
+    end = "3\t\\\\.\n\\.\n"
+    assert end in WHOLE
+    more = end + "COPY public.empty (id) FROM stdin;\n\\.\nCOPY public.users (id, name) FROM stdin;\n4\tx\n\\.\n"
+    assert look(tmp_path, WHOLE.replace(end, more)).rows == {"public.messages": 5, "public.users": 4, "public.empty": 0}
+
+
 # --- cut files ------------------------------------------------------------------------------------------------------------
 
 

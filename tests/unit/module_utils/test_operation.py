@@ -1,0 +1,281 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every operation does first and last: guard before lock, lock before any change, clean-up of dead runs, folders, phases."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils import _operation
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import begin, clean_up, new_run_id, temporary_leftovers, timestamp
+from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    AT,
+    OTHER_RUN,
+    RUN,
+    SERVER_ID,
+    FakeConnection,
+    FakeDocker,
+    container,
+    operation,
+    recorded,
+    request,
+)
+
+INSPECT: dict[str, t.Any] = json.loads(recorded("inspect_20_10.json"))
+SERVER_ROW = (SERVER_ID, "17.5", False, True)
+
+
+class World:
+    """An engine and a server for ``begin``: every session is the same fake connection."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, **answers: t.Any) -> None:
+        self.connection = FakeConnection(
+            {
+                "pg_control_system": [SERVER_ROW],
+                "pg_try_advisory_lock": [(True,)],
+                "SELECT 1 FROM pg_database": [(1,)],
+                **{sign.replace("_", " "): answer for sign, answer in answers.items()},
+            }
+        )
+        self.docker = FakeDocker(container("chat-postgres-prod", env={"POSTGRES_PASSWORD": "hidden-word"}))
+        self.folder = folder
+        self.sessions: list[tuple[str, str, bool]] = []
+        monkeypatch.setattr(_operation, "Docker", lambda _host: self.docker)
+        monkeypatch.setattr(_operation, "session", self._session)
+
+    @contextlib.contextmanager
+    def _session(self, _address: t.Any, database: str, application: str, read_only: bool = False) -> t.Iterator[t.Any]:
+        self.sessions.append((database, application, read_only))
+        yield self.connection
+
+    def begin(self, risk: Risk, **changes: t.Any) -> contextlib.AbstractContextManager[_operation.Operation]:
+        return begin(request(risk, backup_dir=str(self.folder / "backups"), **changes), Redactor(), RUN)
+
+    @property
+    def changes(self) -> list[str]:
+        return [statement for statement in self.connection.statements if not statement.startswith("SELECT")]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return World(monkeypatch, tmp_path)
+
+
+# --- beginning ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_operation_locks_before_it_changes_anything_and_marks_production(world: World) -> None:
+    with world.begin(Risk.FORWARD) as running:
+        assert running.server.identifier == SERVER_ID
+        assert running.is_production
+    statements = world.connection.statements
+    marked = statements.index('ALTER DATABASE "chat" SET "dbops"."environment" TO \'production\'')
+    locked = next(index for index, statement in enumerate(statements) if "pg_try_advisory_lock" in statement)
+    announced = next(index for index, statement in enumerate(statements) if "pg_advisory_lock(" in statement)
+    assert announced < locked < marked
+    assert stat.S_IMODE((world.folder / "backups").stat().st_mode) == 0o700
+
+
+def test_the_lock_has_a_session_of_its_own(world: World) -> None:
+    with world.begin(Risk.SAVE):
+        pass
+    assert [database for database, _application, _read_only in world.sessions][:2] == ["postgres", "postgres"]
+    assert world.sessions[1][1].endswith(" lock")
+
+
+@pytest.mark.parametrize(
+    ("risk", "check_mode"), [(Risk.READ, False), (Risk.FORWARD, True), (Risk.OVERWRITE, True), (Risk.MARK, True), (Risk.SAVE, True)]
+)
+def test_reading_and_check_mode_write_nothing(world: World, risk: Risk, check_mode: bool) -> None:
+    with world.begin(risk, check_mode=check_mode) as running:
+        running.work_folder("sandbox")
+        with running.session():
+            pass
+    assert world.changes == []
+    assert all(read_only for _database, _application, read_only in world.sessions)
+    assert not world.connection.said("pg_try_advisory_lock")
+    assert not (world.folder / "backups").exists()
+    assert world.docker.removed == []
+
+
+def test_what_the_guard_refuses_takes_no_lock_and_makes_no_folder(world: World) -> None:
+    with pytest.raises(Refused), world.begin(Risk.DISPOSABLE):
+        raise AssertionError("must not begin")
+    assert world.changes == []
+    assert not world.connection.said("advisory_lock")
+    assert not (world.folder / "backups").exists()
+
+
+def test_a_busy_database_is_left_alone(world: World) -> None:
+    world.connection.answers["pg_try_advisory_lock"] = [(False,)]
+    with pytest.raises(Busy), world.begin(Risk.FORWARD):
+        raise AssertionError("must not begin")
+    assert world.changes == []
+
+
+def test_a_standby_is_refused_before_the_lock(world: World) -> None:
+    world.connection.answers["pg_control_system"] = [(SERVER_ID, "17.5", True, True)]
+    with pytest.raises(DbopsError, match="is a standby"), world.begin(Risk.FORWARD):
+        raise AssertionError("must not begin")
+    assert not world.connection.said("pg_try_advisory_lock")
+
+
+def test_a_database_that_is_not_production_is_not_marked_by_the_way(world: World) -> None:
+    with world.begin(Risk.FORWARD, environment="preview"):
+        pass
+    assert world.changes == []
+
+
+def test_a_marker_that_may_not_be_written_is_only_a_warning(world: World) -> None:
+    world.connection.answers["ALTER DATABASE"] = ServerError("must be owner of database chat")
+    with world.begin(Risk.SAVE) as running:
+        assert "could not be marked as production: must be owner" in running.warnings[0]
+
+
+def test_the_markers_of_all_databases_are_witnesses(world: World) -> None:
+    world.connection.answers["FROM pg_db_role_setting"] = [
+        ("chat", "preview"),
+        ("shop", "production"),
+        ("old", "production"),
+        ("x", "preview"),
+    ]
+    with world.begin(Risk.READ, environment="preview", server_id="42", shared_server=True) as running:
+        seen = running.evidence
+    assert (seen.marker, seen.production_databases, seen.server_id, seen.pinned_server_id) == ("preview", ("old", "shop"), SERVER_ID, "42")
+    assert seen.shared_server
+
+
+def test_work_folders_are_gone_when_an_operation_ends_however_it_ends(world: World) -> None:
+    folders = []
+    for error in (None, KeyError, KeyboardInterrupt):
+        with contextlib.suppress(BaseException), world.begin(Risk.SAVE) as running:
+            folders += [running.work_folder("backup"), running.work_folder("tools")]
+            (Path(folders[-1]) / "pgpass").write_text("x")
+            if error:
+                raise error
+    assert len(folders) == 6
+    assert not any(Path(folder).exists() for folder in folders)
+
+
+# --- folders --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_writers_work_folder_is_beside_the_backups_private_and_names_its_run(tmp_path: Path) -> None:
+    running = operation(tmp_path, risk=Risk.SAVE)
+    path = Path(running.work_folder("backup"))
+    assert path.parent == tmp_path
+    assert path.name.startswith(".dbops-%s-" % RUN) and path.name.endswith("-backup")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert running.work_folder("backup") == str(path)
+
+
+@pytest.mark.parametrize(("risk", "check_mode"), [(Risk.READ, False), (Risk.SAVE, True)])
+def test_without_the_right_to_write_work_folders_are_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, risk: Risk, check_mode: bool
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    running = operation(tmp_path / "missing", risk=risk, check_mode=check_mode)
+    path = Path(running.work_folder("sandbox"))
+    assert path.parent == tmp_path / "tmp"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert temporary_leftovers(lambda _run_id: False) == [str(path)]  # the next run would find it
+    running.close()
+    assert not path.exists()
+
+
+def test_only_this_users_folders_of_dead_runs_are_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("dbops-%s-x" % OTHER_RUN, "dbops-%s-x" % RUN, "dbops-x", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dbops-20261121T030000_bbbbbb-file").write_text("x")
+    (tmp_path / "dbops-20261121T030000_cccccc-link").symlink_to(tmp_path / "other")
+    assert temporary_leftovers(lambda run_id: run_id == RUN) == [str(tmp_path / ("dbops-%s-x" % OTHER_RUN))]
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert temporary_leftovers(lambda _run_id: False) == []
+
+
+# --- cleaning up ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_dead_runs_left_is_removed_and_what_living_ones_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    living = "20261122T040000_bbbbbb"
+    connection = FakeConnection({"FROM pg_locks": lambda _text, parameters: [(1,)] if parameters == key_of(living) else []})
+    docker = FakeDocker()
+    docker.carriers = [("container", "c1", OTHER_RUN), ("container", "c2", living), ("container", "c3", RUN), ("network", "n1", OTHER_RUN)]
+    running = operation(tmp_path, connection, docker, risk=Risk.SAVE)
+    for run_id in (OTHER_RUN, living):
+        (tmp_path / (".dbops-%s-%s-backup" % (run_id, SERVER_ID))).mkdir()
+        (tmp_path / ("dbops-%s-%s-sandbox-x1" % (run_id, SERVER_ID))).mkdir()
+    (tmp_path / (".dbops-%s-42-backup" % OTHER_RUN)).mkdir()  # of another server, whose runs cannot be asked for here
+    done = clean_up(running)
+    assert docker.removed == [("container", "c1"), ("network", "n1")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".dbops-%s-%s-backup" % (living, SERVER_ID), "dbops-%s-%s-sandbox-x1" % (living, SERVER_ID), ".dbops-%s-42-backup" % OTHER_RUN]
+    )
+    assert len(done) == 4
+
+
+def key_of(run_id: str) -> tuple[int, int]:
+    asked = FakeConnection()
+    _operation.is_alive(t.cast(t.Any, asked), run_id)
+    return t.cast("tuple[int, int]", asked.parameters[0])
+
+
+def test_nothing_left_means_nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    running = operation(tmp_path, risk=Risk.SAVE)
+    assert clean_up(running) == []
+    assert running.docker.removed == []
+
+
+# --- facts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_phases_are_shown_while_they_run_and_add_up() -> None:
+    running = operation()
+    for phase in ("a", "b", "a", ""):
+        running.enter(phase)
+    assert running.lock.journal == ["phase a", "phase b", "phase a"]
+    assert list(running.phases) == ["a", "b"]
+    running.enter("c")
+    assert "c" in running.facts()["phases"]  # also where it failed in the middle
+
+
+def test_facts_name_everything_and_hold_json_types_only() -> None:
+    facts = operation().facts()
+    assert facts["run_id"] == RUN and facts["server_id"] == SERVER_ID and facts["started"] == "2026-11-23T03:00:00Z"
+    assert (facts["operation"], facts["host"], facts["database"], facts["environment"], facts["container"]) == (
+        "migrate", "chat-production", "chat", "production", "chat-postgres-prod",
+    )  # fmt: skip
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_run_ids_sort_by_time_and_are_safe_everywhere() -> None:
+    ids = {new_run_id() for _time in range(20)}
+    assert len(ids) == 20
+    assert all(re.fullmatch(r"[0-9]{8}T[0-9]{6}_[0-9a-f]{6}", run_id) for run_id in ids)
+
+
+def test_times_are_utc_to_the_second() -> None:
+    assert timestamp(AT) == "2026-11-23T03:00:00Z"
+
+
+def test_a_sandbox_carries_labels_that_say_whose_it_is() -> None:
+    assert operation().labels == {"dbops.run": RUN, "dbops.target": "%s/chat" % SERVER_ID}
