@@ -93,7 +93,7 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
         _swap.drop_building(operation.maintenance, building)
         raise
     restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
-    facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, "reset", options.keep)
+    facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
     journal = {"schema_after": facts["schema_after"], "image": migrate.image, "image_id": migrate.image_id, "replaced": facts["replaced"]}
     return Result(True, _report(operation, migrate, fresh, facts, restarted), facts, diff, journal)
 

@@ -48,7 +48,10 @@ REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class RestoreOptions:
-    """``backup``: ``latest``, an id, a UTC time, ``undo``, or an absolute path. Times in seconds."""
+    """``backup``: ``latest``, an id, a UTC time, ``undo``, or an absolute path. Times in seconds.
+
+    ``keep``: how many replaced databases are kept, all where that is negative.
+    """
 
     backup: str
     backup_first: bool = True
@@ -56,7 +59,7 @@ class RestoreOptions:
     restart: str = "auto"
     health_timeout: float = 60
     session_timeout: float = 10
-    keep: int = 0
+    keep: int = -1
 
 
 def restore(operation: Operation, options: RestoreOptions) -> Result:
@@ -85,7 +88,7 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         _swap.drop_building(operation.maintenance, building)
         raise
     facts.update(replaced=kept, tables=[asdict(table) for table in counted])
-    dropped = _swap.drop_kept(operation.maintenance, operation.database, "restore", options.keep) if options.keep else []
+    dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
     return Result(
         True,
         _report(operation, source, counted, kept, facts, dropped),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _archive, _database
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils._dump import tool_failure
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, timestamp
@@ -58,11 +60,27 @@ def find_source(operation: Operation, wanted: str) -> Source:
     if wanted.startswith("/"):
         if os.path.isdir(wanted):
             return Source(backup=_archive.read_backup(wanted.rstrip("/")))
-        return Source(file=inspect_file(wanted))
+        file = inspect_file(wanted)
+        return Source(file=_examine_custom(operation, file) if file.kind == "custom" else file)
     backups, unreadable = operation.archive.catalogue()
     if wanted in unreadable:
         _archive.read_backup(os.path.join(operation.archive.folder, wanted))
     return Source(backup=_archive.select(backups, wanted, operation.server.identifier, operation.database))
+
+
+def _examine_custom(operation: Operation, file: PlainFile) -> PlainFile:
+    """Have pg_restore read a custom-format file in full, and take from it which server it was made from."""
+    tools = operation.tools()
+    mounts = ((file.path, "/dbops/file", False),)
+    for purpose, option in (("list", "--list"), ("read", "--file=/dev/null")):
+        outcome = tools.run(purpose, ["pg_restore", option, "/dbops/file"], mounts)
+        if outcome.rc != 0:
+            raise DbopsError(
+                tool_failure("pg_restore", outcome, "the file '%s'" % file.path) + " It is cut off or damaged: use another one."
+            )
+        version = re.search(r"Dumped from database version: (\d+)", outcome.stdout)
+        file = replace(file, server_major=int(version.group(1))) if version else file
+    return file
 
 
 def require_restorable(operation: Operation, source: Source) -> None:

@@ -167,9 +167,9 @@ def kept_databases(connection: Connection, database: str) -> list[Kept]:
     return sorted(kept, key=lambda item: (item.at, item.name), reverse=True)
 
 
-def drop_kept(connection: Connection, database: str, operation: str, keep: int) -> list[str]:
-    """Drop all but the ``keep`` newest databases that ``operation`` replaced; returns their names."""
-    names = [item.name for item in kept_databases(connection, database) if item.by == operation][keep:]
+def drop_kept(connection: Connection, database: str, keep: int) -> list[str]:
+    """Drop all but the ``keep`` newest databases that ``database`` replaced, none where that is negative; returns their names."""
+    names = [item.name for item in kept_databases(connection, database)][keep:] if keep >= 0 else []
     for name in names:
         _database.drop(connection, name)
     return names

@@ -66,7 +66,7 @@ options:
     type: int
     default: 10
   keep:
-    description: How many databases that resets replaced are kept.
+    description: How many replaced databases are kept, the newest ones. V(-1) keeps all.
     type: int
     default: 1
 """

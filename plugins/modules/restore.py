@@ -60,9 +60,9 @@ options:
     type: int
     default: 10
   keep:
-    description: How many databases that restores replaced are kept. V(0) keeps all.
+    description: How many replaced databases are kept, the newest ones. V(-1) keeps all.
     type: int
-    default: 0
+    default: -1
 """
 
 EXAMPLES = r"""
@@ -153,7 +153,7 @@ ARGUMENT_SPEC = {
     "backend_restart": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "health_timeout": {"type": "int", "default": 60},
     "session_timeout": {"type": "int", "default": 10},
-    "keep": {"type": "int", "default": 0},
+    "keep": {"type": "int", "default": -1},
 }
 
 
