@@ -11,12 +11,12 @@ from dataclasses import asdict
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _journal, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import facts_of
-from ansible_collections.dbops.postgres.plugins.module_utils._lock import read_holder
+from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import make_plan, plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import sessions
-from ansible_collections.dbops.postgres.plugins.module_utils._runner import command_of, find_runner
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import command_of, failure_of, find_runner
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint, read_snapshot, tables
 from ansible_collections.dbops.postgres.plugins.module_utils._seed import read_seeds
 
@@ -56,7 +56,7 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
     if plan_with:
         runner = find_runner(operation.docker, operation.target.backend(), command_of(plan_with, "migrate"), "")
         plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
-        facts["plan"] = dict(plan_facts(plan), rc=plan.outcome.rc)
+        facts["plan"] = dict(plan_facts(plan), rc=plan.outcome.rc, trouble=failure_of(runner, plan.outcome, _PLAN_TIMEOUT))
         diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     return Result(False, _summary(operation, facts), facts, diff)
 
@@ -78,8 +78,10 @@ def _summary(operation: Operation, facts: dict[str, t.Any]) -> list[str]:
         "Backups: %d%s." % (len(facts["backups"]), ", the newest '%s'" % facts["backups"][0]["id"] if facts["backups"] else ""),
     ]
     if facts["running_operation"]:
-        lines.append("Busy: %s." % read_holder(operation.maintenance, operation.database))
-    if facts["plan"]:
+        lines.append("Busy: %s." % Holder(**facts["running_operation"]))
+    if facts["plan"] and facts["plan"]["trouble"]:
+        lines.append("The pending migration could not be planned: %s." % facts["plan"]["trouble"])
+    elif facts["plan"]:
         lines.append("Pending migration: %s." % ("none" if facts["plan"]["empty"] else "%d statements" % len(facts["plan"]["statements"])))
     if facts["sessions"]:
         oldest = facts["sessions"][0]

@@ -175,7 +175,9 @@ def _report(operation: Operation, migrate: Runner, fresh: Fresh, facts: dict[str
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
         "Reset database '%s': now %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image),
-        "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo")),
+        "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo"))
+        if facts["replaced"] not in facts["dropped"]
+        else "What it was is not kept, as asked (dbops_reset_keep).",
         "Healthy: %s%s." % (", ".join(healthy) or "no backend runs", " (restarted: %s)" % ", ".join(restarted) if restarted else ""),
     ]
     return lines + ["Dropped the replaced database '%s'." % name for name in facts["dropped"]]

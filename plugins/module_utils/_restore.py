@@ -284,7 +284,7 @@ def _report(
             proved,
         )
     ]
-    if kept:
+    if kept and kept not in dropped:
         lines.append("What it was is kept as '%s'. To undo: %s" % (kept, operation.restore_command("undo")))
     if facts["backup_before"]:
         lines.append("Backup of what it was: '%s'." % facts["backup_before"]["id"])
