@@ -129,7 +129,7 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         try:
             outcome, waits = _run_once(operation, runner, options, attempt)
         except DbopsError as error:  # interrupted, or the engine failed: say all the same what became of the schema
-            raise DbopsError("%s %s" % (error.message, _state(operation, plan, _read(operation), backup)), **error.details) from None
+            raise DbopsError("%s %s" % (error.message, _state_now(operation, plan, backup)), **error.details) from None
         seconds = time.monotonic() - started
         after = _read(operation)
         if not failure_of(runner, outcome, options.timeout):
@@ -214,6 +214,13 @@ def _failure(
         schema_unchanged=not changed,
         backup=facts_of(backup) if backup else None,
     )
+
+
+def _state_now(operation: Operation, plan: Plan, backup: Backup | None) -> str:
+    try:
+        return _state(operation, plan, _read(operation), backup)
+    except DbopsError as error:
+        return "The schema could not be read afterwards (%s). %s" % (error.message, _way_back(operation, backup))
 
 
 def _state(operation: Operation, plan: Plan, after: Snapshot, backup: Backup | None) -> str:
