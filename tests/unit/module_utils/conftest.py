@@ -8,5 +8,5 @@ from __future__ import annotations
 
 import hypothesis
 
-hypothesis.settings.register_profile("dbops", deadline=None, derandomize=True, database=None, max_examples=150)
+hypothesis.settings.register_profile("dbops", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.load_profile("dbops")

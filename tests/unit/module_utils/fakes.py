@@ -79,6 +79,10 @@ class FakeConnection:
     def close(self) -> None:
         self.closed = 1
 
+    def cancel(self) -> None:
+        self.statements.append("(cancel)")
+        self.parameters.append(None)
+
     def said(self, sign: str) -> list[str]:
         """The statements that hold ``sign``."""
         return [statement for statement in self.statements if sign in statement]

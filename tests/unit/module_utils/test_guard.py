@@ -10,7 +10,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Refused
@@ -103,6 +103,7 @@ witnesses = st.builds(
 )
 
 
+@settings(max_examples=200)
 @given(witnesses, words, st.booleans())
 def test_disposable_never_passes_unless_every_witness_is_positive(seen: Evidence, confirm: str, check: bool) -> None:
     if passes(Risk.DISPOSABLE, seen, confirm, check):
@@ -112,12 +113,14 @@ def test_disposable_never_passes_unless_every_witness_is_positive(seen: Evidence
         assert seen.shared_server or not seen.production_databases
 
 
+@settings(max_examples=200)
 @given(witnesses, words)
 def test_overwrite_never_passes_unproved_without_the_exact_consent(seen: Evidence, confirm: str) -> None:
     if passes(Risk.OVERWRITE, seen, confirm) and confirm != "reset:" + seen.database:
         assert passes(Risk.DISPOSABLE, seen)
 
 
+@settings(max_examples=200)
 @given(witnesses, words, st.booleans())
 def test_nothing_that_writes_passes_on_another_server_than_the_pinned_one(seen: Evidence, confirm: str, check: bool) -> None:
     if seen.pinned_server_id and seen.pinned_server_id != seen.server_id:

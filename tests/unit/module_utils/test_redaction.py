@@ -10,7 +10,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, SHORTEST, Redactor, passwords_in
@@ -27,6 +27,7 @@ def knowing(*values: str) -> Redactor:
     return redactor
 
 
+@settings(max_examples=150)
 @given(secrets, surroundings, surroundings)
 def test_no_form_of_a_secret_survives(secret: str, before: str, after: str) -> None:
     redactor = knowing(secret)

@@ -243,13 +243,10 @@ def test_kept_databases_are_listed_newest_first() -> None:
     ]
 
 
-def test_only_the_newest_of_one_operation_are_kept() -> None:
+@pytest.mark.parametrize(("keep", "dropped"), [(1, ["b", "a"]), (0, ["c", "b", "a"]), (3, []), (-1, [])])
+def test_only_the_newest_are_kept_or_all(keep: int, dropped: list) -> None:
     connection = with_kept(
-        ("a", "chat", "1", "reset"),
-        ("b", "chat", "2", "restore"),
-        ("c", "chat", "3", "reset"),
-        ("d", "chat", "4", "reset"),
-        ("e", "shop", "0", "reset"),
+        ("a", "chat", "1", "reset"), ("b", "chat", "2", "restore"), ("c", "chat", "3", "reset"), ("e", "shop", "0", "reset")
     )
-    assert _swap.drop_kept(connection, "chat", "reset", 1) == ["c", "a"]
-    assert changes(connection) == ['DROP DATABASE IF EXISTS "c" WITH (FORCE)', 'DROP DATABASE IF EXISTS "a" WITH (FORCE)']
+    assert _swap.drop_kept(connection, "chat", keep) == dropped
+    assert changes(connection) == ['DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % name for name in dropped]
