@@ -106,6 +106,15 @@ class Operation:
         """The line that restores a backup's id, or ``undo``."""
         return _guard.restore_command(self.evidence, what)
 
+    @contextlib.contextmanager
+    def after_swap(self, kept: str) -> t.Iterator[None]:
+        """An error (or an interruption) from here on says that the swap is done, and how to undo it."""
+        try:
+            yield
+        except DbopsError as error:
+            undo = " What it was is kept as '%s'. To undo: %s" % (kept, self.restore_command("undo")) if kept else ""
+            raise DbopsError("%s The database had been swapped before that.%s" % (error.message, undo), **error.details) from None
+
     @property
     def application(self) -> str:
         return "dbops %s %s" % (self.request.operation, self.run_id)

@@ -159,15 +159,14 @@ def _build(operation: Operation, options: ResetOptions, fresh: Fresh, building: 
 def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> list[str]:
     operation.enter("reset: backend")
     backends = operation.target.backends
-    restarted = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout)
     operation.warnings += ["Backend '%s' was not healthy before the reset either." % name for name in sick_before]
-    sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
-    if sick:
-        raise DbopsError(
-            "Database '%s' was reset, but not every backend is well after it: %s To go back: %s"
-            % (operation.database, " ".join(sick), operation.restore_command("undo")),
-            replaced=kept,
-        )
+    with operation.after_swap(kept):
+        restarted = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout)
+        sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
+        if sick:
+            raise DbopsError(
+                "Not every backend of database '%s' is well after the reset: %s" % (operation.database, " ".join(sick)), replaced=kept
+            )
     return restarted
 
 
