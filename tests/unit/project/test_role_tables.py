@@ -30,6 +30,12 @@ def test_a_role_shows_its_variables_and_says_what_it_does_twice_in_check_mode_an
     assert {"Variables", "Idempotence", "Check mode", "Roll-back"} <= set(re.findall(r"^## (.+)$", text, re.MULTILINE))
 
 
+@pytest.mark.parametrize("name", generator.OTHER_DOCUMENTS)
+def test_the_guides_show_the_variables_of_every_role_that_has_some(name: str) -> None:
+    shown = generator.roles_shown((ROOT / name).read_text(encoding="utf-8"))
+    assert sorted(shown) == [role for role in ROLES if generator.options_of(role)]
+
+
 def _make_role(root: Path, description: str) -> None:
     path = root / "roles" / "fetch" / "meta" / "argument_specs.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
