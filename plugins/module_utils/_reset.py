@@ -165,7 +165,7 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, s
         sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
         if sick:
             raise DbopsError(
-                "Not every backend of database '%s' is well after the reset: %s" % (operation.database, " ".join(sick)), replaced=kept
+                "Database '%s' was reset, but not every backend is well after it: %s" % (operation.database, " ".join(sick)), replaced=kept
             )
     return restarted
 

@@ -92,9 +92,11 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
-    outcome = run_for_real(
-        operation.docker, runner, "dbops-%s-seed" % operation.run_id, operation.labels, operation.application, options.timeout
-    )
+    name = "dbops-%s-seed" % operation.run_id
+    try:
+        outcome = run_for_real(operation.docker, runner, name, operation.labels, operation.application, options.timeout)
+    except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
+        raise DbopsError("%s It may have left rows behind.%s" % (error.message, _way_back(operation, backup)), **error.details) from None
     operation.enter("seed: compare")
     gained = changes(before, _count(operation))
     trouble = failure_of(runner, outcome, options.timeout)
@@ -103,15 +105,18 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     return gained
 
 
+def _way_back(operation: Operation, backup: Backup | None) -> str:
+    return " To go back: %s" % operation.restore_command(backup.manifest.id) if backup else ""
+
+
 def _failure(operation: Operation, outcome: Outcome, trouble: str, gained: dict[str, int], backup: Backup | None) -> DbopsError:
     left = (
         "No table has more or fewer rows than before."
         if not gained
         else "It left rows behind: %s." % ", ".join("%s %+d" % item for item in gained.items())
     )
-    way_back = " To go back: %s" % operation.restore_command(backup.manifest.id) if backup else ""
     return DbopsError(
-        "The seed failed: %s. It says: %s. %s%s" % (trouble, last_lines(outcome) or "(nothing)", left, way_back),
+        "The seed failed: %s. It says: %s. %s%s" % (trouble, last_lines(outcome) or "(nothing)", left, _way_back(operation, backup)),
         output=outcome.output,
         rows_added=gained,
         backup=facts_of(backup) if backup else None,
