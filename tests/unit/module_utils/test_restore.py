@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _dump, _restore, _restore_source, _swap
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile
@@ -301,6 +301,17 @@ def test_a_backend_that_was_sick_before_is_not_blamed_on_the_restore(stage: Stag
     assert "Backend 'chat-backend' was not healthy before either: look at it." in stage.running.warnings
 
 
+@pytest.mark.parametrize("error", [EngineError("The engine is gone."), DbopsError("Interrupted by signal 15.")])
+def test_an_error_after_the_swap_says_that_it_is_done_and_how_to_undo_it(stage: Stage, error: DbopsError) -> None:
+    stage.publish()
+    stage.fails["bring back"] = error
+    with pytest.raises(DbopsError) as failed:
+        stage.restore()
+    assert error.message in failed.value.message
+    assert KEPT in failed.value.message
+    assert "dbops_restore_backup=undo" in failed.value.message
+
+
 # --- undo -----------------------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +433,12 @@ def test_a_file_that_lost_rows_on_the_way_never_goes_live(stage: Stage, tmp_path
     with pytest.raises(DbopsError, match=r"table public\.messages has 4 rows instead of 5"):
         stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
     assert renames(stage) == []
+
+
+def test_a_file_whose_tables_are_not_known_by_that_name_is_not_refused_for_it(stage: Stage, tmp_path: Path) -> None:
+    """An old dump names no schemas; an extension's own tables are not counted."""
+    old = recorded("pg_dump_17.sql").replace("COPY public.users", "COPY users")
+    assert stage.restore(file_in(tmp_path, old)).changed
 
 
 def test_a_custom_file_is_loaded_by_pg_restore(stage: Stage, tmp_path: Path) -> None:
