@@ -16,13 +16,24 @@ import pytest
 from controller import MOST_REMOTE_TASKS, CheckThenRun, Controller, Run
 from stack import Server, Stack, provide
 
+#: What the stack runs that molecule's scenarios share.
 NEWEST = 18
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", type=int, default=NEWEST, metavar="MAJOR", help=f"run on this PostgreSQL (default {NEWEST})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "core: run on the oldest supported PostgreSQL as well")
+
+
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The runbook's stack on the newest PostgreSQL; a test file may put another in its place."""
-    with provide("e2e", NEWEST) as found:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The runbook's stack."""
+    major = request.config.getoption("postgres")
+    with provide("e2e" if major == NEWEST else f"e2e-{major}", major) as found:
+        assert found.major == major
         yield found
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from controller import CheckThenRun, Controller
 from stack import Server, Stack, command
 
 
+@pytest.mark.core
 def test_a_backup_is_complete_private_and_readable_without_us(
     v2: None, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
 ) -> None:

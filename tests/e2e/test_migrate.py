@@ -21,6 +21,7 @@ AFTER = {**BEFORE, "reactions": 0}
 LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)")
 
 
+@pytest.mark.core
 def test_a_migration_does_what_its_check_has_shown(
     v1: None, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
 ) -> None:
@@ -30,7 +31,7 @@ def test_a_migration_does_what_its_check_has_shown(
     assert "nickname" in production.columns("users")
     [backup] = stack.backups(production)
     assert backup.endswith("_before_migration") and backup in done.summary
-    assert f"Healthy: {production.backends[0].name}." in done.summary
+    assert production.backends[0].name in done.summary
 
     again = controller.run("migrate", "-l", "production", "--diff")
     assert again.ok and not again.changed
@@ -38,6 +39,7 @@ def test_a_migration_does_what_its_check_has_shown(
     assert stack.backups(production) == [backup]
 
 
+@pytest.mark.core
 def test_the_plan_shows_the_very_statements_that_the_server_executes(v1: None, controller: Controller, production: Server) -> None:
     production.do("ALTER DATABASE chat SET log_statement = 'ddl'", database="postgres")
     began = command("date", "+%s.%N").stdout.strip()

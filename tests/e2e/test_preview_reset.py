@@ -21,6 +21,7 @@ def clients(server: Server) -> set[str]:
     return {address for (address,) in server.rows(query, server.database, database="postgres")}
 
 
+@pytest.mark.core
 def test_a_reset_does_what_its_check_has_shown(v1: None, check_then_run: CheckThenRun, preview: Server) -> None:
     preview.do("UPDATE rooms SET topic = 'left by a branch'", "CREATE TABLE left_by_a_branch (id int)")
     _checked, done = check_then_run("preview_reset", "-l", "preview")

@@ -38,6 +38,7 @@ def damage(server: Server) -> None:
     )
 
 
+@pytest.mark.core
 def test_the_latest_backup_comes_back_as_its_check_has_shown(
     backup: str, check_then_run: CheckThenRun, controller: Controller, stack: Stack, production: Server
 ) -> None:

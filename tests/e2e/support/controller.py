@@ -94,7 +94,7 @@ class Controller:
     """The machine that Ansible runs on: this one, with the checkout's virtual environment."""
 
     def __init__(self, home: Path, inventory: Path) -> None:
-        self._home = home
+        self.home = home
         self.inventory = inventory
         self._runs = 0
 
@@ -121,9 +121,9 @@ class Controller:
     ) -> Started:
         """The same, without waiting."""
         self._runs += 1
-        record = self._home / f"run-{self._runs}.jsonl"
+        record = self.home / f"run-{self._runs}.jsonl"
         argv = self.argv(playbook, *arguments, inventory=inventory, **variables)
-        output = (self._home / f"run-{self._runs}.log").open("w+b")
+        output = (self.home / f"run-{self._runs}.log").open("w+b")
         process = subprocess.Popen(
             argv, cwd=cwd, env=self.environment(record, env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
@@ -132,9 +132,7 @@ class Controller:
     def run_module(self, module: str, host: str, options: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
         """Run a module on its own, without any playbook or role."""
         argv = ["ansible", host, "-i", str(self.inventory), "-m", module, "-a", json.dumps(options)]
-        return subprocess.run(
-            argv, cwd=ROOT, env=self.environment(self._home / "module.jsonl"), capture_output=True, text=True, check=False
-        )
+        return subprocess.run(argv, cwd=ROOT, env=self.environment(self.home / "module.jsonl"), capture_output=True, text=True, check=False)
 
     def argv(self, playbook: str, *arguments: str, inventory: Path | None = None, **variables: Any) -> Sequence[str]:
         """The command line as a user types it; `variables` become `-e`."""
@@ -148,7 +146,7 @@ class Controller:
         env["LC_ALL"] = "C.UTF-8"
         env["USER"] = "tester"
         env["ANSIBLE_NOCOLOR"] = "1"
-        env["ANSIBLE_HOME"] = str(self._home)
+        env["ANSIBLE_HOME"] = str(self.home)
         env["ANSIBLE_CALLBACK_PLUGINS"] = str(CALLBACK)
         env["ANSIBLE_CALLBACKS_ENABLED"] = "record"
         env["DBOPS_TEST_RECORD"] = str(record)

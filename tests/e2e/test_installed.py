@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The collection as people install it: from the built tarball, into an empty folder, used by its full name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller import ROOT, Controller, Run
+from stack import Server
+
+#: All that a user needs; what else is in the tarball is for reading.
+NEEDED = {"meta", "plugins", "roles", "playbooks", "MANIFEST.json", "FILES.json"}
+
+#: The collections that ours depends on, as the checkout has them.
+DEPENDENCIES = ROOT / ".ansible" / "collections" / "ansible_collections" / "community"
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collections folder with the installed tarball, all else than what is needed deleted, and the dependencies."""
+    folder = tmp_path_factory.mktemp("installed")
+    galaxy = [str(Path(sys.executable).parent / "ansible-galaxy"), "collection"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_HOME": str(folder / "home")}
+    subprocess.run([*galaxy, "build", "--output-path", str(folder), str(ROOT)], cwd=folder, env=env, check=True, capture_output=True)
+    [tarball] = folder.glob("dbops-postgres-*.tar.gz")
+    install = [*galaxy, "install", "--offline", "--no-deps", "--collections-path", str(folder), str(tarball)]
+    subprocess.run(install, cwd=folder, env=env, check=True, capture_output=True)
+    installed = folder / "ansible_collections" / "dbops" / "postgres"
+    for entry in installed.iterdir():
+        if entry.name not in NEEDED:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    assert {entry.name for entry in installed.iterdir()} == NEEDED
+    (folder / "ansible_collections" / "community").symlink_to(DEPENDENCIES)
+    return folder
+
+
+@pytest.fixture
+def user(collections: Path, controller: Controller, tmp_path: Path) -> Controller:
+    """A user's own project: an inventory, no checkout of ours anywhere near."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "migrate.yml").write_text("---\n- name: Migrate\n  ansible.builtin.import_playbook: dbops.postgres.migrate\n")
+
+    class User(Controller):
+        def run(self, playbook: str, *arguments: str, **options: object) -> Run:
+            return super().run(playbook, *arguments, cwd=project, env={"ANSIBLE_COLLECTIONS_PATH": str(collections)}, **options)
+
+    return User(controller.home, controller.inventory)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "environment", "expected"),
+    [
+        ("backup", "production", "Would back up"),
+        ("migrate", "production", "Would migrate"),
+        ("seed", "production", "Would seed"),
+        ("restore", "preview", "Would put"),
+        ("preview_reset", "preview", "Would reset"),
+        ("enroll", "preview", "is marked"),
+    ],
+)
+def test_every_playbook_runs_by_its_full_name(
+    playbook: str, environment: str, expected: str, v1: None, user: Controller, preview: Server
+) -> None:
+    if playbook == "restore":
+        preview.do("CREATE DATABASE chat_preview_before_reset_1", database="postgres")
+        kept = '{"of": "chat_preview", "at": "2026-01-01T00:00:00Z", "by": "reset", "run_id": "20260101T000000_000000"}'
+        preview.do(f"ALTER DATABASE chat_preview_before_reset_1 SET dbops.kept = '{kept}'", database="postgres")
+    checked = user.run(f"dbops.postgres.{playbook}", "-l", environment, "--check", dbops_restore_backup="undo")
+    assert checked.ok, checked.output
+    assert expected in checked.summary
+
+
+def test_a_users_own_playbook_is_one_line(v1: None, user: Controller, production: Server) -> None:
+    done = user.run("migrate.yml", "-l", "production")
+    assert done.ok and done.changed, done.output
+    assert "reactions" in production.tables()
