@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _archive
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import (
+    BEFORE_RESTORE,
     FORMAT,
     MANIFEST,
     Archive,
@@ -388,6 +389,16 @@ def test_the_latest_is_never_a_backup_of_another_database() -> None:
     assert select(both, "latest", SERVER_ID, "chat").manifest.database == "chat"
     assert select(both, "2030-01-01", SERVER_ID, "chat").manifest.database == "chat"
     assert select(both, "shop_20261123_030000", SERVER_ID, "chat").manifest.database == "shop"
+
+
+def test_the_latest_is_not_what_was_saved_before_a_restore_that_did_not_help() -> None:
+    newest = backup_of(23)
+    saved = Backup(newest.path, manifest(**{**newest.manifest.__dict__, "reason": BEFORE_RESTORE}))
+    assert select([saved, backup_of(22)], "latest", SERVER_ID, "chat") == backup_of(22)
+    assert select([saved, backup_of(22)], saved.manifest.id, SERVER_ID, "chat") == saved
+    assert select([saved, backup_of(22)], "2030-01-01", SERVER_ID, "chat") == saved
+    with pytest.raises(DbopsError, match="There is no backup 'latest'"):
+        select([saved], "latest", SERVER_ID, "chat")
 
 
 def test_an_empty_catalogue_says_so() -> None:

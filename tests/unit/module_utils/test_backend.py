@@ -81,6 +81,14 @@ def test_a_backend_that_was_stopped_on_purpose_is_left_alone() -> None:
     assert docker.restarted == [] and docker.executed == []
 
 
+def test_who_is_sick_before_is_known_and_not_judged_afterwards(clock: FakeClock) -> None:
+    docker = engine(GOOD, SICK, STOPPED, well=lambda name: name == "good-id")
+    before = _backend.sick(docker, [GOOD, SICK, STOPPED])
+    assert before == ["sick"]
+    assert clock.now == 1000
+    assert _backend.unhealthy(docker, [GOOD, SICK, STOPPED], 60, before) == []
+
+
 # --- restarting -----------------------------------------------------------------------------------------------------------
 
 

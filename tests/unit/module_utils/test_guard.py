@@ -275,7 +275,7 @@ def test_a_limit_to_one_environment_is_taken(limit: str, risk: Risk) -> None:
     assert passes(risk, PROVED, "reset:chat_preview", selection=Selection(limit, ("preview", "preview")))
 
 
-@pytest.mark.parametrize("limit", ["~al", "~a.*", "~^all$", "~(all)", "all[0:]", "all[:]"])
+@pytest.mark.parametrize("limit", ["~al", "~a.*", "~^all$", "~(all)", "all[0:]", "all[:]", "~(", "~[", "all[0]"])
 def test_a_clever_spelling_of_everything_is_refused(limit: str) -> None:
     assert not passes(Risk.DISPOSABLE, PROVED, selection=Selection(limit, ("preview",)))
 

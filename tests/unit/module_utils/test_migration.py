@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _migration
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._migration import MigrationOptions, migrate
@@ -22,6 +22,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, 
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    RUN,
     FakeClock,
     FakeConnection,
     FakeDocker,
@@ -42,9 +43,11 @@ RESTORE = "ansible-playbook restore.yml -l chat-production -e dbops_restore_back
 
 class FakeWatchdog:
     waits: list[list[str]] = []
+    seen: tuple[str, t.Callable[[], list[str]]] = ("", list)
     trouble = ""
 
-    def __init__(self, *_arguments: t.Any) -> None:
+    def __init__(self, _connection: t.Any, _database: str, application: str, addresses: t.Callable[[], list[str]], _seconds: float) -> None:
+        type(self).seen = (application, addresses)
         self.cancelled = type(self).waits.pop(0) if type(self).waits else []
 
     def __enter__(self) -> FakeWatchdog:
@@ -292,6 +295,22 @@ def test_a_runner_that_got_through_in_spite_of_a_cancelled_wait_succeeds_with_a_
     stage.waits = [["'ALTER' waited"]]
     assert stage.migrate().changed
     assert stage.operation.warnings == ["'ALTER' waited"]
+
+
+def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(stage: Stage) -> None:
+    stage.migrate()
+    application, addresses = FakeWatchdog.seen
+    assert application == "dbops migrate %s runner" % RUN
+    assert addresses() == []  # the container is not there yet, or gone
+    docker = t.cast(FakeDocker, stage.operation.docker)
+    docker.containers["x"] = container("dbops-%s-migrate-1" % RUN, endpoints=(Endpoint("chat", "172.19.0.9"), Endpoint("none", "")))
+    assert addresses() == ["172.19.0.9"]
+
+
+def test_a_watch_that_ended_early_is_a_warning(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeWatchdog, "trouble", "the session is gone")
+    assert stage.migrate().changed
+    assert "The watch over lock waits ended early: the session is gone" in stage.operation.warnings
 
 
 # --- the backends after ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import replace
 
@@ -16,7 +17,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, PlannedStatement, plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._statements import Executed
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeConnection, FakeDocker, container, operation
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    RUN,
+    FakeClock,
+    FakeConnection,
+    FakeDocker,
+    container,
+    operation,
+)
 
 USERS = {"table public.users": "owner chat"}
 NAMED = {**USERS, "column public.users.name": "text"}
@@ -213,3 +221,37 @@ def test_a_plan_as_data_holds_json_types_only() -> None:
         }
     ]
     assert (len(facts["fingerprint"]), len(facts["schema_before"]), len(facts["schema_after"])) == (64, 64, 64)
+
+
+# --- making it ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal: list[str] = []
+    inside = FakeConnection({".seen": [("CREATE TABLE a ()", "create table", "public.a", ["L on a"])]})
+    digests = [{"public.alembic_version": "1"}, {"public.alembic_version": "2"}]
+
+    class Played:
+        container = container("sandbox")
+        network = "dbops-sandbox"
+
+        def session(self) -> t.Any:
+            return contextlib.nullcontext(inside)
+
+    def run(_docker: t.Any, _runner: t.Any, name: str, _labels: t.Any, network: str, _timeout: float) -> Outcome:
+        journal.extend([name, network, inside.statements[-1]])
+        return DONE
+
+    docker = FakeDocker()
+    docker.texts = {"sandbox-id": LOG + "\n"}
+    monkeypatch.setattr(_plan, "open_sandbox", lambda _operation, options: contextlib.nullcontext(Played()))
+    monkeypatch.setattr(_plan, "load_schema", lambda *_arguments: USERS)
+    monkeypatch.setattr(_plan, "read_snapshot", lambda _connection: NAMED)
+    monkeypatch.setattr(_plan, "_state_contents", lambda _connection, _names: digests.pop(0))
+    monkeypatch.setattr(_plan, "state_tables", lambda _connection, _names: [("public", "alembic_version")])
+    monkeypatch.setattr(_plan, "run_in_sandbox", run)
+    found = _plan.make_plan(operation(docker=docker), t.cast(t.Any, None), ("my_migrations",), 60)
+    assert journal == ["dbops-%s-plan" % RUN, "dbops-sandbox", "SELECT %s"]  # the begin is marked before the runner starts
+    assert (found.before, found.after, found.state_changed, found.outcome) == (USERS, NAMED, ("public.alembic_version",), DONE)
+    assert found.statements == (PlannedStatement("CREATE TABLE a ()", "schema", ("create table public.a",), ("L on a",)),)
+    assert "CREATE EVENT TRIGGER" in inside.statements[0]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import typing as t
 from pathlib import Path
@@ -426,6 +427,41 @@ def test_a_file_is_loaded_by_psql_in_one_transaction_and_compared_with_its_own_r
     assert argv[0] == "psql" and {"--single-transaction", "--set=ON_ERROR_STOP=1", "--no-psqlrc"} <= set(argv)
     assert stage.docker.jobs[0].mounts[1] == (str(tmp_path / "old.sql"), "/dbops/file", False)
     assert "every count compared with the rows in the file" in result.summary[0]
+
+
+def test_a_compressed_file_is_unpacked_privately_first_and_gone_afterwards(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.sql.gz").write_bytes(gzip.compress(recorded("pg_dump_17.sql").encode()))
+    assert stage.restore(str(tmp_path / "old.sql.gz")).changed
+    source = stage.docker.jobs[0].mounts[1][0]
+    assert source.endswith("dump.sql") and not Path(source).exists()
+
+
+def test_a_file_restored_where_no_database_is_gets_the_servers_own_locale(stage: Stage, tmp_path: Path) -> None:
+    stage.present = []
+    stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    assert stage.changes[0].startswith("CREATE DATABASE %s TEMPLATE template0 OWNER postgres ENCODING 'UTF8' LC_COLLATE 'C'" % NEXT)
+
+
+def test_a_file_in_check_mode_says_that_its_losses_cannot_be_told(stage: Stage, tmp_path: Path) -> None:
+    lines = stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")), check_mode=True).summary
+    assert any("which rows would be lost cannot be told" in line for line in lines)
+    assert stage.changes == []
+
+
+def test_a_damaged_custom_file_is_refused_before_anything_is_made(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.dump").write_bytes(b"PGDMP cut")
+    listed = Outcome(0, ";     Dumped from database version: 16.4\n", "")
+    stage.docker.outcomes = [listed, Outcome(1, "", "pg_restore: error: could not read: end of file\n")]
+    with pytest.raises(DbopsError, match=r"could not read: end of file\. It is cut off or damaged"):
+        stage.restore(str(tmp_path / "old.dump"), check_mode=True)
+    assert stage.changes == []
+
+
+def test_a_custom_file_of_a_newer_server_is_refused(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.dump").write_bytes(b"PGDMP and so on")
+    stage.docker.outcomes = [Outcome(0, ";     Dumped from database version: 18.0\n", "")]
+    with pytest.raises(DbopsError, match="made on PostgreSQL 18, this server is 17"):
+        stage.restore(str(tmp_path / "old.dump"))
 
 
 def test_a_file_that_lost_rows_on_the_way_never_goes_live(stage: Stage, tmp_path: Path) -> None:

@@ -197,6 +197,29 @@ def test_the_schema_and_the_runners_own_rows_are_loaded(stage: Stage, monkeypatc
     assert {'--table="public"."alembic_version"', '--table="odd"."na""me"', "--data-only"} <= set(stage.docker.executed[2][1])
 
 
+def test_an_invalid_index_is_named_as_what_stops_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = [{**LIVE, "index public.half": "CREATE INDEX half ON public.users (id) INVALID"}, LIVE]
+    monkeypatch.setattr(_sandbox, "read_snapshot", lambda _connection: snapshots.pop(0))
+    with pytest.raises(DbopsError, match=r"invalid index.*public\.half.*DROP INDEX CONCURRENTLY public\.half;"):
+        load_schema(stage.operation, SANDBOX, ())
+
+
+def test_a_sandbox_that_stops_while_it_starts_says_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def wait(_address: t.Any, _database: str, _application: str, _seconds: float, alive: t.Callable[[], str]) -> None:
+        stage.docker.containers["sandbox-id"] = container("sandbox", status="running")
+        said.append(alive())
+        stage.docker.containers["sandbox-id"] = container("sandbox", status="exited")
+        stage.docker.texts["sandbox-id"] = "FATAL: bad option\n"
+        said.append(alive())
+
+    monkeypatch.setattr(_sandbox, "wait_until_ready", wait)
+    with open_sandbox(stage.operation):
+        pass
+    assert said == ["", "its container stopped: FATAL: bad option"]
+
+
 def test_without_state_only_the_schema_is_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
     assert len(stage.docker.executed) == 2

@@ -152,6 +152,16 @@ def test_a_failed_seed_that_left_nothing_says_so(stage: Stage) -> None:
         stage.seed()
 
 
+def test_an_interrupted_seed_names_the_way_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: t.Any) -> Outcome:
+        raise DbopsError("Interrupted by signal 15.")
+
+    monkeypatch.setattr(_seed, "run_for_real", interrupted)
+    with pytest.raises(DbopsError, match=r"Interrupted by signal 15\. It may have left rows behind\. To go back: .*chat_20261123_030000"):
+        stage.seed(environment="production")
+    assert stage.remembered == []
+
+
 def test_a_seed_that_takes_too_long_is_a_failure(stage: Stage) -> None:
     stage.docker.outcomes = [Outcome(-9, "", "", timed_out=True)]
     with pytest.raises(DbopsError, match="did not end within 600 s"):
