@@ -87,10 +87,11 @@ def _trouble(docker: Docker, container: Container) -> str:
     )
 
 
-def new_error_lines(docker: Docker, backends: t.Sequence[Container], since: str, most: int = 20) -> list[str]:
-    """Lines that look like errors in the backends' logs since a time, each with its container's name."""
+def new_error_lines(docker: Docker, backends: t.Sequence[Container], since: str, most: int = 10) -> list[str]:
+    """Lines that look like errors in the backends' logs since a time, the newest ``most`` of each, with its container's name."""
     found = []
     for container in backends:
         lines = docker.logs(container.id, since=since).splitlines()
-        found += ["%s: %s" % (container.name, line.strip()[:500]) for line in lines if _ERROR_LINE.search(line)]
-    return found[-most:]
+        telling = [line.strip()[:500] for line in lines if _ERROR_LINE.search(line)]
+        found += ["%s: %s" % (container.name, line) for line in telling[-most:]]
+    return found

@@ -95,6 +95,8 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
             try:
                 _dump.dump(tools, operation.database, snapshot_name, work, options.jobs, compression)
             except BaseException:
+                if describing.done():
+                    describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
                 connection.cancel()
                 raise
             operation.enter("backup: count")

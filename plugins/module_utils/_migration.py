@@ -272,7 +272,7 @@ def _report(
     ]
     facts = dict(facts, tables_before=before, tables_after=after)
     journal = dict(_journal(plan, runner), backup=backup.manifest.id if backup else None)
-    return Result(True, summary + errors[:10], facts, diff, journal)
+    return Result(True, summary + errors, facts, diff, journal)
 
 
 def _tables_named(before: list[str], after: list[str]) -> str:
