@@ -170,9 +170,11 @@ class Stack:
 
     @classmethod
     def running(cls, name: str) -> Stack | None:
-        """The stack of that name, where `tests/stack/e2e up` has started it."""
+        """The stack of that name, where `tests/stack/e2e up` has started it and it still runs."""
         state = ROOT / ".stack" / name
         if not (state / "inventory" / "hosts.yml").is_file():
+            return None
+        if not command("docker", "ps", "--quiet", "--filter", f"label=dbops-demo.stack={name}").stdout:
             return None
         folder = (state / "dir").readlink()
         lines = command(str(ROOT / "demo" / "stack"), "env", "--name", name, "--dir", str(folder)).stdout.splitlines()

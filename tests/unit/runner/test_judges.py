@@ -82,11 +82,26 @@ def test_pytest_must_have_executed_something(done: Finished, cases: list[Case], 
         (Finished(0, ""), False),
         (Finished(0, RECAP.replace("ok=3", "ok=0")), False),
         (Finished(0, f"[WARNING]: provided hosts list is empty, only localhost is available\n{RECAP}"), False),
-        (Finished(0, f"skipping: no hosts matched\n{RECAP}"), False),
+        (Finished(0, f"PLAY [Migrate] ***\nskipping: no hosts matched\n{RECAP}"), False),
+        (Finished(0, f"PLAY [Require a database in the inventory] ***\nskipping: no hosts matched\n{RECAP}"), True),
     ],
 )
 def test_a_scenario_must_have_run_on_a_host(done: Finished, green: bool) -> None:
     assert checks_e2e.judge(done).tally.green is green
+
+
+@pytest.mark.parametrize(
+    ("scenario", "cases", "tally"),
+    [
+        (stages.ok("7 tasks"), [case(), case("b")], Tally(passed=3)),
+        (stages.bad("exit code 2"), [case(), case("b", FAILED, "assert False")], Tally(passed=1, failed=1)),
+        (stages.bad("exit code 2"), [case()], Tally(passed=1, failed=1)),
+        (stages.bad("exit code 2"), [], Tally(failed=1)),
+        (stages.ok("7 tasks"), [], Tally(failed=1)),
+    ],
+)
+def test_a_scenario_counts_with_its_tests(scenario: stages.Verdict, cases: list[Case], tally: Tally) -> None:
+    assert checks_e2e.with_tests(scenario, cases).tally == tally
 
 
 @pytest.mark.parametrize(
