@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, The dbops.postgres contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Writes the tables of variables in the documents from the roles' argument specifications.
 
-    docs/generate_role_tables.py           brings the tables up to date
-    docs/generate_role_tables.py --check   changes nothing, and fails where a table is stale
+    python3 docs/generate_role_tables.py           brings the tables up to date
+    python3 docs/generate_role_tables.py --check   changes nothing, and fails where a table is stale
 
 A table stands between `<!-- variables of ROLE: ... -->` and `<!-- end of variables -->`. In a document that ends in `.ja.md` the
 descriptions are Japanese, from `docs/variables.ja.yml`, which keeps beside each translation the sentence that it translates.

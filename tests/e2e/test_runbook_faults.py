@@ -188,7 +188,7 @@ def test_8_tables_that_came_after_the_backup(v2: None, runbook: Runbook, control
 def test_9_two_migrations_at_once(v1: None, controller: Controller, stack: Stack, production: Server) -> None:
     """Both wait until the other has planned as well, so that it does not depend on luck."""
     with holding(production, "SELECT 1 FROM users LIMIT 1") as let_go:
-        both = [migrate_by_hand(production) for _ in range(2)]
+        both = [migrate_by_hand(production) for _time in range(2)]
         wait_until(lambda: len(waiting_for_locks(production)) == 2)
         let_go()
         codes = sorted(process.wait(timeout=60) for process in both)

@@ -213,7 +213,7 @@ def migrations_waiting(server: Server) -> list[str]:
 def kill_module(stack: Stack) -> None:
     """kill -9 to the module's process on the target: the Python that deploy's SSH session runs."""
     processes = command("ps", "-e", "-o", "pid=,ppid=,user:32=,comm=").stdout.splitlines()
-    parents = {pid: parent for pid, parent, *_ in (line.split(None, 3) for line in processes)}
+    parents = {pid: parent for pid, parent, *_rest in (line.split(None, 3) for line in processes)}
     server = (stack.folder / "ssh" / "sshd.pid").read_text().strip()
 
     def ancestors(pid: str) -> list[str]:

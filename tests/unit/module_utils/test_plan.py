@@ -36,8 +36,8 @@ STATE = PlannedStatement("INSERT INTO alembic_version VALUES (2)", "state")
 DONE = Outcome(0, "", "")
 
 
-def plan(*statements: PlannedStatement, before: dict = USERS, after: dict = USERS, state: tuple = ()) -> Plan:
-    return Plan(statements, before, after, state, DONE)
+def plan(*statements: PlannedStatement, before: dict | None = None, after: dict | None = None, state: tuple = ()) -> Plan:
+    return Plan(statements, USERS if before is None else before, USERS if after is None else after, state, DONE)
 
 
 # --- empty or not ---------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_a_log_without_its_end_is_waited_for_and_then_refused(monkeypatch: pytes
     clock = FakeClock()
     monkeypatch.setattr(_plan, "time", clock)
     docker = FakeDocker()
-    docker.texts = {"sandbox-id": LOG.split("\n")[0]}
+    docker.texts = {"sandbox-id": LOG.split("\n", maxsplit=1)[0]}
     with pytest.raises(DbopsError, match="log could not be read in full"):
         _plan._runner_log(operation(docker=docker), t.cast(t.Any, Sandbox()))
     assert clock.now >= 1010

@@ -47,8 +47,8 @@ class Stage:
     def _begin(self, request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
         self.requests.append(request)
         redactor.add(SECRET)
-        if self.error:
-            raise self.error
+        if self.error is not None:
+            raise self.error  # pylint: disable=raising-bad-type  # a test sets it
         running = operation(request.backup_dir, risk=request.risk, check_mode=request.check_mode)
         running.run_id = run_id
         running.warnings += self.warnings
