@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -61,7 +62,7 @@ class Container:
         networks = self.inspect()["NetworkSettings"]["Networks"]
         return str(next(iter(networks.values()))["IPAddress"])
 
-    @property
+    @functools.cached_property
     def env(self) -> dict[str, str]:
         return dict(item.split("=", 1) for item in self.inspect()["Config"]["Env"])
 
@@ -151,7 +152,11 @@ class Server(Container):
             "settings": "SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2",
             "roles": "SELECT oid, rolname, rolsuper, rolcanlogin FROM pg_roles ORDER BY 1",
         }
-        found: dict[str, Any] = {name: self.rows(query, database="postgres") for name, query in known.items()}
+        found: dict[str, Any] = {}
+        with contextlib.closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
+            for name, query in known.items():
+                cursor.execute(query)
+                found[name] = cursor.fetchall()
         for _oid, name, open_to_all, *_rest in found["databases"]:
             if open_to_all and not name.startswith("template"):
                 found[f"digest of {name}"] = hashlib.sha256(self.dump(name)).hexdigest()
@@ -257,11 +262,12 @@ class Stack:
 
     def everything(self) -> dict[str, Any]:
         """All that a check must not change, and that a test can look at from outside."""
-        containers = [container for server in self.servers for container in (server, *server.backends)]
+        names = [container.name for server in self.servers for container in (server, *server.backends)]
+        containers = command("docker", "inspect", "--format", "{{.Name}} {{.Id}} {{.State.StartedAt}}", *names).stdout
         return {
             "databases": {server.name: server.contents() for server in self.servers},
             "files": self.files(),
-            "containers": {container.name: (container.inspect()["Id"], container.started_at) for container in containers},
+            "containers": containers.splitlines(),
             "leftovers": self.leftovers(),
         }
 
