@@ -1,6 +1,6 @@
 # Short names for the real tools, no logic.
 
-.PHONY: demo demo-down test lint unit docs package sanity e2e format clean
+.PHONY: demo demo-down test test-all bench lint unit docs package sanity e2e format clean
 
 demo: ## start the runbook's stack and run the whole story on it
 	@demo/demo
@@ -10,6 +10,9 @@ demo-down: ## remove all that `make demo` has made, and nothing else
 
 test: ## all tests
 	@python3 tests/run
+
+test-all: ## all tests, the long ones too
+	@python3 tests/run --all
 
 lint unit docs package sanity e2e: ## one stage of the tests
 	@python3 tests/run $@

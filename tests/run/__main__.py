@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All tests: `python3 tests/run [stage ...]`, what `make test` calls. Standard library only, since it runs before anything is installed.
+"""All tests: `python3 tests/run [--all] [stage ...]`, what `make test` and `make test-all` call. Standard library only, since it
+runs before anything is installed. `--all`: the end-to-end tests that are marked `long` too.
 
 Prints one line per check and, last, one line that sums up: `N passed, N failed, N skipped`. The exit code is 0 only if something
 passed and nothing failed.
@@ -10,6 +11,7 @@ passed and nothing failed.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -61,6 +63,9 @@ def run_stage(name: str, check: Callable[[Stage], None]) -> Tally:
 
 
 def main(arguments: list[str]) -> int:
+    if "--all" in arguments:
+        arguments = [word for word in arguments if word != "--all"]
+        os.environ[checks_e2e.ALL] = "1"
     unknown = [name for name in arguments if name not in STAGES]
     if unknown:
         say(f"no such stage: {', '.join(unknown)} (there are: {', '.join(STAGES)})")

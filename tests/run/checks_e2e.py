@@ -10,6 +10,7 @@ running, and the stack is removed at the end whatever happened. A scenario count
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from stages import Finished, Stage, Tally, Verdict, bad, exits_zero, ok
 
 #: Creates and destroys what the others share.
 SHARED = "default"
+
+#: Set in the environment where the tests marked `long` are wanted too; tests/e2e/conftest.py reads it.
+ALL = "DBOPS_TEST_ALL"
 
 #: What Ansible says when a play has run on nothing, which it takes for success.
 _NO_HOST = re.compile(r"provided hosts list is empty|skipping: no hosts matched|Could not match supplied host pattern")
@@ -49,7 +53,7 @@ def check(stage: Stage) -> None:
 def _scenario(stage: Stage, name: str, argv: list[str]) -> None:
     report = CACHE / "test" / f"e2e-{name}.xml"
     report.unlink(missing_ok=True)
-    stage.check(name, argv, lambda done: with_tests(judge(done), junit.read([report])), limit=1800)
+    stage.check(name, argv, lambda done: with_tests(judge(done), junit.read([report])), limit=7200 if os.environ.get(ALL) else 1800)
 
 
 def with_tests(verdict: Verdict, cases: list[junit.Case]) -> Verdict:
