@@ -56,7 +56,9 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
     if plan_with:
         runner = find_runner(operation.docker, operation.target.backend(), command_of(plan_with, "migrate"), "")
         plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
-        facts["plan"] = dict(plan_facts(plan), rc=plan.outcome.rc, trouble=failure_of(runner, plan.outcome, _PLAN_TIMEOUT))
+        facts["plan"] = dict(
+            plan_facts(plan), rc=plan.outcome.rc, trouble=failure_of(runner, plan.outcome, _PLAN_TIMEOUT, "a limit of database_info")
+        )
         diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     return Result(False, _summary(operation, facts), facts, diff)
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _database
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result, timestamp
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, make_plan, plan_facts, render_plan
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import session
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
     Runner,
@@ -24,7 +23,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
     failure_of,
     find_runner,
     last_lines,
-    run_for_real,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import (
     Snapshot,
@@ -35,10 +33,13 @@ from ansible_collections.dbops.postgres.plugins.module_utils._schema import (
     render,
     tables,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive
+from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import require_positive, run_watched
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+
+#: The variable that sets the runner's time limit.
+_LIMIT = "dbops_migrate_timeout"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
 
 def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:
     """:raises DbopsError: where the runner already fails in the sandbox; the target was not touched then."""
-    trouble = failure_of(runner, plan.outcome, options.timeout)
+    trouble = failure_of(runner, plan.outcome, options.timeout, _LIMIT)
     if trouble:
         raise DbopsError(
             "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched."
@@ -127,12 +128,12 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         operation.enter("migrate: run")
         started = time.monotonic()
         try:
-            outcome, waits = _run_once(operation, runner, options, attempt)
+            outcome, waits = run_watched(operation, runner, "migrate-%d" % attempt, options.timeout, options.lock_timeout)
         except DbopsError as error:  # interrupted, or the engine failed: say all the same what became of the schema
             raise DbopsError("%s %s" % (error.message, _state_now(operation, plan, backup)), **error.details) from None
         seconds = time.monotonic() - started
         after = _read(operation)
-        if not failure_of(runner, outcome, options.timeout):
+        if not failure_of(runner, outcome, options.timeout, _LIMIT):
             _require_as_planned(operation, plan, runner, outcome, after, backup)
             operation.warnings += waits
             return seconds
@@ -141,26 +142,6 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         operation.warnings += ["Attempt %d gave up: %s." % (attempt, wait) for wait in waits]
         operation.enter("migrate: pause")
         time.sleep(options.lock_pause)
-
-
-def _run_once(operation: Operation, runner: Runner, options: MigrationOptions, attempt: int) -> tuple[Outcome, list[str]]:
-    """One run under the watchdog; returns also whom it had to wait for, where it waited too long."""
-    name = "dbops-%s-migrate-%d" % (operation.run_id, attempt)
-
-    def addresses() -> list[str]:
-        try:
-            return [endpoint.address for endpoint in operation.docker.container(name).endpoints if endpoint.address]
-        except EngineError:
-            return []
-
-    target, application = operation.target, operation.application + " runner"
-    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection, Watchdog(
-        connection, operation.database, application, addresses, options.lock_timeout
-    ) as watchdog:
-        outcome = run_for_real(operation.docker, runner, name, operation.labels, application, options.timeout)
-    if watchdog.trouble:
-        operation.warnings.append("The watch over lock waits ended early: %s" % watchdog.trouble)
-    return outcome, watchdog.cancelled
 
 
 def _read(operation: Operation) -> Snapshot:
@@ -204,7 +185,7 @@ def _failure(
     return DbopsError(
         "The migration failed: %s.%s It says: %s. %s"
         % (
-            failure_of(runner, outcome, options.timeout),
+            failure_of(runner, outcome, options.timeout, _LIMIT),
             waited,
             last_lines(outcome) or "(nothing)",
             _state(operation, plan, after, backup),

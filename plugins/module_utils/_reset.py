@@ -127,7 +127,7 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
     outcome = run_in_sandbox(
         operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout
     )
-    trouble = failure_of(runner, outcome, timeout)
+    trouble = failure_of(runner, outcome, timeout, "dbops_reset_timeout")
     if trouble:
         raise DbopsError(
             "The fresh database could not be built: %s. It says: %s. Database '%s' is untouched."

@@ -139,11 +139,14 @@ def _is_harmless(path: str) -> bool:
     return not any(stat.S_ISSOCK(os.lstat(name).st_mode) for name in found)
 
 
-def failure_of(runner: Runner, outcome: Outcome, timeout: float) -> str:
-    """Why a runner did not succeed, in a sentence; empty where it did."""
+def failure_of(runner: Runner, outcome: Outcome, timeout: float, limit: str) -> str:
+    """Why a runner did not succeed, in a sentence; empty where it did.
+
+    :param timeout: seconds, which the variable named ``limit`` sets.
+    """
     where = "'%s' in image '%s'" % (runner.command, runner.image)
     if outcome.timed_out:
-        return "%s did not end within %d s and was stopped (dbops_migrate_timeout)" % (where, timeout)
+        return "%s did not end within %d s and was stopped (%s)" % (where, timeout, limit)
     if outcome.rc == _KILLED:
         return "%s was killed (exit status 137): did it run out of memory?" % where
     if outcome.rc in (126, 127):

@@ -23,8 +23,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
     failure_of,
     find_runner,
     last_lines,
-    run_for_real,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import run_watched
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
@@ -92,14 +92,13 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
-    name = "dbops-%s-seed" % operation.run_id
     try:
-        outcome = run_for_real(operation.docker, runner, name, operation.labels, operation.application, options.timeout)
+        outcome, _waits = run_watched(operation, runner, "seed", options.timeout)
     except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
         raise DbopsError("%s It may have left rows behind.%s" % (error.message, _way_back(operation, backup)), **error.details) from None
     operation.enter("seed: compare")
     gained = changes(before, _count(operation))
-    trouble = failure_of(runner, outcome, options.timeout)
+    trouble = failure_of(runner, outcome, options.timeout, "dbops_seed_timeout")
     if trouble:
         raise _failure(operation, outcome, trouble, gained, backup)
     return gained

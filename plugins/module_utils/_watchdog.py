@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ends a migration's wait for a lock before everybody else has to wait behind it.
+"""Runs the runner on the real database under watch: ends a wait for a lock before everybody else has to wait behind it, and ends
+what a runner that was stopped has left running in the server.
 
 A statement that waits for a strong lock makes every later reader of the table wait too
 (https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES). Not every driver takes ``lock_timeout`` from its
@@ -15,11 +16,14 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Session, rows, sessions
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Session, rows, session, sessions
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner, run_for_real
 
 if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
+    from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 
 #: Seconds between two looks.
 INTERVAL = 0.1
@@ -48,10 +52,11 @@ class Watchdog:
 
     :param connection: a session of its own in the maintenance database.
     :param addresses: asked at every look, since the runner's container gets its addresses only when it starts.
+    :param seconds: how long a session may wait for a lock; without it, as long as it likes.
     """
 
     def __init__(
-        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float
+        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float | None
     ) -> None:
         self._connection = connection
         self._database = database
@@ -87,19 +92,42 @@ class Watchdog:
         while not self._stop.wait(INTERVAL):
             try:
                 self._seen_addresses = self._seen_addresses or self._addresses()
-                self._look(self._seen_addresses)
+                if self._seconds is not None:
+                    self._cancel_waits(self._seconds)
             except Exception as error:  # a dead watchdog must not end the migration, only be told of
                 self.trouble = str(error).strip()
                 return
 
-    def _look(self, addresses: list[str]) -> None:
-        for pid, query, blockers in rows(self._connection, _WAITING, (self._database, addresses, self._application, self._seconds)):
+    def _cancel_waits(self, seconds: float) -> None:
+        for pid, query, blockers in rows(self._connection, _WAITING, (self._database, self._seen_addresses, self._application, seconds)):
             named = {session.pid: session for session in sessions(self._connection, self._database)}
             who = "; ".join(_describe(blocker, named) for blocker in blockers) or "nobody any more"
             if rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
                 self.cancelled.append(
-                    "'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], self._seconds, who)
+                    "'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], seconds, who)
                 )
+
+
+def run_watched(
+    operation: Operation, runner: Runner, purpose: str, timeout: float, lock_timeout: float | None = None
+) -> tuple[Outcome, list[str]]:
+    """Run the runner on the real database; returns also whom it had to wait for, where it waited too long (``lock_timeout``)."""
+    name = "dbops-%s-%s" % (operation.run_id, purpose)
+
+    def addresses() -> list[str]:
+        try:
+            return [endpoint.address for endpoint in operation.docker.container(name).endpoints if endpoint.address]
+        except EngineError:
+            return []
+
+    target, application = operation.target, operation.application + " runner"
+    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection, Watchdog(
+        connection, operation.database, application, addresses, lock_timeout
+    ) as watchdog:
+        outcome = run_for_real(operation.docker, runner, name, operation.labels, application, timeout)
+    if watchdog.trouble:
+        operation.warnings.append("The watch over the runner's sessions ended early: %s" % watchdog.trouble)
+    return outcome, watchdog.cancelled
 
 
 def _describe(pid: int, named: dict[int, Session]) -> str:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from controller import CheckThenRun, Controller
@@ -60,3 +62,19 @@ def test_a_seed_that_fails_tells_what_it_left(v2: None, controller: Controller, 
     assert preview.tables() == before
     retried = controller.run("seed", "-l", "preview", "--check")
     assert retried.changed, "a seed that failed did not run"
+
+
+def test_a_seed_that_is_stopped_writes_nothing_any_more(v2: None, controller: Controller, stack: Stack, preview: Server) -> None:
+    """A statement goes on in the server after its client was killed; this one would delete rows later."""
+    before = preview.tables()
+    slow = "DO $$ BEGIN PERFORM pg_sleep(60); DELETE FROM reactions; END $$"
+    url = f"postgresql://postgres:{quote(preview.env['POSTGRES_PASSWORD'])}@{preview.name}:5432/{preview.database}"
+    command = ["psql", "--no-psqlrc", "--dbname", url, "--command", slow]
+    failed = controller.run(
+        "seed", "-l", "preview", dbops_seed_image=stack.postgres_image, dbops_seed_command=command, dbops_seed_timeout=3
+    )
+    assert not failed.ok
+    assert "did not end within 3 s and was stopped (dbops_seed_timeout)" in failed.message
+    assert preview.rows("SELECT pid FROM pg_stat_activity WHERE query LIKE %s", "DO $$ BEGIN PERFORM pg_sleep%") == []
+    assert preview.tables() == before
+    assert stack.leftovers() == []

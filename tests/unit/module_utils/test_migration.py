@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _migration
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint, Image
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._migration import MigrationOptions, migrate
@@ -22,7 +21,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, 
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
-    RUN,
     FakeClock,
     FakeConnection,
     FakeDocker,
@@ -39,22 +37,6 @@ GOOD = Outcome(0, "done", "")
 BAD = Outcome(1, "", "first line\nERROR: no\n")
 BACKEND = container()
 RESTORE = "ansible-playbook restore.yml -l chat-production -e dbops_restore_backup=chat_20261123_030000 -e dbops_confirm=restore:chat"
-
-
-class FakeWatchdog:
-    waits: list[list[str]] = []
-    seen: tuple[str, t.Callable[[], list[str]]] = ("", list)
-    trouble = ""
-
-    def __init__(self, _connection: t.Any, _database: str, application: str, addresses: t.Callable[[], list[str]], _seconds: float) -> None:
-        type(self).seen = (application, addresses)
-        self.cancelled = type(self).waits.pop(0) if type(self).waits else []
-
-    def __enter__(self) -> FakeWatchdog:
-        return self
-
-    def __exit__(self, *_exception: t.Any) -> None:
-        return None
 
 
 class Stage:
@@ -78,10 +60,8 @@ class Stage:
             ("make_plan", lambda *_arguments: self.plan),
             ("require_space", lambda _operation: self.journal.append("space")),
             ("make_backup", self._back_up),
-            ("run_for_real", self._run),
+            ("run_watched", self._run),
             ("read_snapshot", lambda _connection: self.schemas.pop(0) if len(self.schemas) > 1 else self.schemas[0]),
-            ("session", lambda *_arguments: contextlib.nullcontext(FakeConnection())),
-            ("Watchdog", FakeWatchdog),
             ("time", self.clock),
         ):
             monkeypatch.setattr(_migration, name, stand_in)
@@ -92,15 +72,14 @@ class Stage:
         self.journal.append("backup " + options.reason)
         return published(self.folder)
 
-    def _run(self, *_arguments: t.Any) -> Outcome:
+    def _run(self, *_arguments: t.Any) -> tuple[Outcome, list[str]]:
         self.journal.append("run")
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
-        return outcome
+        return outcome, self.waits.pop(0) if self.waits else []
 
     def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
-        FakeWatchdog.waits = self.waits
         connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
         docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
         self.operation = operation(
@@ -295,22 +274,6 @@ def test_a_runner_that_got_through_in_spite_of_a_cancelled_wait_succeeds_with_a_
     stage.waits = [["'ALTER' waited"]]
     assert stage.migrate().changed
     assert stage.operation.warnings == ["'ALTER' waited"]
-
-
-def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(stage: Stage) -> None:
-    stage.migrate()
-    application, addresses = FakeWatchdog.seen
-    assert application == "dbops migrate %s runner" % RUN
-    assert addresses() == []  # the container is not there yet, or gone
-    docker = t.cast(FakeDocker, stage.operation.docker)
-    docker.containers["x"] = container("dbops-%s-migrate-1" % RUN, endpoints=(Endpoint("chat", "172.19.0.9"), Endpoint("none", "")))
-    assert addresses() == ["172.19.0.9"]
-
-
-def test_a_watch_that_ended_early_is_a_warning(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeWatchdog, "trouble", "the session is gone")
-    assert stage.migrate().changed
-    assert "The watch over lock waits ended early: the session is gone" in stage.operation.warnings
 
 
 # --- the backends after ---------------------------------------------------------------------------------------------------

@@ -159,8 +159,8 @@ def test_only_harmless_mounts_go_into_the_sandbox(tmp_path: Path) -> None:
     ],
 )
 def test_why_a_runner_failed_is_a_sentence(outcome: Outcome, words: str) -> None:
-    assert words in failure_of(RUNNER, outcome, 600)
-    assert bool(failure_of(RUNNER, outcome, 600)) == bool(words)
+    assert words in failure_of(RUNNER, outcome, 600, "dbops_migrate_timeout")
+    assert bool(failure_of(RUNNER, outcome, 600, "dbops_migrate_timeout")) == bool(words)
 
 
 def test_the_end_of_the_output_is_one_line() -> None:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _seed
+from ansible_collections.dbops.postgres.plugins.module_utils import _seed, _watchdog
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
@@ -43,6 +44,7 @@ class Stage:
         self.folder = folder
         monkeypatch.setattr(_seed, "require_space", lambda _operation: self.journal.append("space"))
         monkeypatch.setattr(_seed, "make_backup", self._back_up)
+        monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
         monkeypatch.setattr(_seed, "count_rows", lambda _connection: self.counts.pop(0))
 
     def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
@@ -156,7 +158,7 @@ def test_an_interrupted_seed_names_the_way_back(stage: Stage, monkeypatch: pytes
     def interrupted(*_arguments: t.Any) -> Outcome:
         raise DbopsError("Interrupted by signal 15.")
 
-    monkeypatch.setattr(_seed, "run_for_real", interrupted)
+    monkeypatch.setattr(_seed, "run_watched", interrupted)
     with pytest.raises(DbopsError, match=r"Interrupted by signal 15\. It may have left rows behind\. To go back: .*chat_20261123_030000"):
         stage.seed(environment="production")
     assert stage.remembered == []

@@ -6,16 +6,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _watchdog
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, ServerError
-from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner
+from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive, run_watched
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, FakeDocker, container, operation
 
+RUNNER = Runner(("/app/backend", "migrate"), "chat-backend:v1", "sha256:backend", container())
 READER = (7, "ann", "psql", "10.0.0.5", "idle in transaction", 61.4, "SELECT *\n FROM users")
 
 
@@ -120,3 +126,59 @@ def test_a_lock_timeout_has_to_be_positive(seconds: float) -> None:
     with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
         require_positive(seconds)
     require_positive(0.1)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------------
+
+
+class FakeWatchdog:
+    seen: tuple[t.Any, ...] = ()
+    trouble = ""
+    cancelled = ["'ALTER' waited"]
+
+    def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
+        type(self).seen = arguments
+
+    def __enter__(self) -> FakeWatchdog:
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        return None
+
+
+@pytest.fixture
+def watched_operation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operation:
+    monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
+    monkeypatch.setattr(_watchdog, "Watchdog", FakeWatchdog)
+    return operation(tmp_path, FakeConnection(), FakeDocker(container()))
+
+
+def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(watched_operation: Operation) -> None:
+    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, 1.5)[1] == ["'ALTER' waited"]
+    database, application, addresses, seconds = FakeWatchdog.seen
+    assert (database, application, seconds) == ("chat", watched_operation.application + " runner", 1.5)
+    assert addresses() == []  # the container is not there yet, or gone
+    docker = t.cast(FakeDocker, watched_operation.docker)
+    name = "dbops-%s-migrate-1" % watched_operation.run_id
+    docker.containers["x"] = container(name, endpoints=(Endpoint("chat", "172.19.0.9"), Endpoint("none", "")))
+    assert addresses() == ["172.19.0.9"]
+
+
+def test_a_watch_that_ended_early_is_a_warning(watched_operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeWatchdog, "trouble", "the session is gone")
+    run_watched(watched_operation, RUNNER, "seed", 60)
+    assert watched_operation.warnings == ["The watch over the runner's sessions ended early: the session is gone"]
+
+
+def test_without_a_limit_no_wait_is_cancelled_but_what_is_left_is_ended() -> None:
+    connection = FakeConnection({})
+    learnt = threading.Event()
+
+    def addresses() -> list[str]:
+        learnt.set()
+        return ["172.19.0.9"]
+
+    with Watchdog(t.cast(t.Any, connection), "chat", "x", addresses, None):
+        assert learnt.wait(10)
+    assert not connection.said("NOT l.granted")
+    assert connection.parameters[-1] == ("chat", ["172.19.0.9"], "x")

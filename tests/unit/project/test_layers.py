@@ -20,13 +20,13 @@ TOP = {"_module"}
 LAYERS: list[set[str]] = [
     {"_seed"},  # a reset ends with it
     {"_backup"},  # what changes a database begins with it
-    {"_plan", "_restore_source"},
+    {"_plan", "_restore_source", "_watchdog"},
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
     {"_roles", "_swap", "_target"},
     {"_archive"},
-    {"_backend", "_database", "_lock", "_row_counts", "_schema", "_watchdog"},
+    {"_backend", "_database", "_lock", "_row_counts", "_schema"},
     {"_docker", "_guard", "_journal", "_postgres"},
     {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
