@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from controller import MOST_REMOTE_TASKS, CheckThenRun, Controller, Run
+from faults import Hand
 from stack import Server, Stack, provide
 
 #: What the stack runs that molecule's scenarios share.
@@ -23,6 +24,9 @@ NEWEST = 18
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", type=int, default=NEWEST, metavar="MAJOR", help=f"run on this PostgreSQL (default {NEWEST})")
+    parser.addoption(
+        "--stack-name", default="", metavar="STACK", help="run on the stack of this name, so that several runs fit on a machine"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The runbook's stack."""
     major = request.config.getoption("postgres")
-    with provide("e2e" if major == NEWEST else f"e2e-{major}", major) as found:
+    name = request.config.getoption("stack_name") or ("e2e" if major == NEWEST else f"e2e-{major}")
+    with provide(name, major) as found:
         assert found.major == major
         yield found
 
@@ -85,6 +90,13 @@ def v2(stack: Stack) -> None:
 def v2_empty(stack: Stack) -> None:
     """Both databases are migrated and hold no row."""
     stack.fill("v2-empty")
+
+
+@pytest.fixture(scope="session")
+def hand(stack: Stack) -> Iterator[Hand]:
+    """A shell on the target host that acts at once."""
+    with Hand(stack) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -106,6 +106,10 @@ class Server(Container):
             for statement in statements:
                 cursor.execute(statement)
 
+    def signal(self, name: str, pid: int, check: bool = True) -> None:
+        """Send a signal to one of the server's processes, such as `STOP` to a session's."""
+        self.exec("sh", "-c", f"kill -{name} {pid}", check=check)
+
     @property
     def identifier(self) -> str:
         return str(self.value("SELECT system_identifier FROM pg_control_system()", database="postgres"))
