@@ -11,6 +11,7 @@ The containers share the server's network and write to, or read from, a mounted 
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ _MOUNT = "/dbops"
 
 #: pg_dump waits at most five minutes for a table that somebody has locked, then fails and says which.
 LOCK_WAIT = "--lock-wait-timeout=300000"
+
+_ERROR = re.compile(r"\b(?:error|fatal):", re.IGNORECASE)
+
+#: What comes below an error: the server's ``DETAIL:``, and the tools' own ``pg_dump: detail: Error message from server: ...``.
+_ADDED = re.compile(r"^(?:\w+: )?(?:detail|hint): ", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,8 @@ def restore(tools: ToolBox, folder: str, database: str, jobs: int, without: t.Se
 
 
 def tool_failure(tool: str, outcome: Outcome, where: str) -> str:
-    """PostgreSQL's own first sentence, which the user needs at night."""
-    lines = [line.strip() for line in outcome.stderr.splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()] or lines or ["no message"]
-    detail = [line for line in lines if line.startswith(("DETAIL:", "HINT:"))][:2]
-    return "%s failed on %s (exit status %d): %s." % (tool, where, outcome.rc, " ".join([telling[0], *detail]).rstrip("."))
+    """PostgreSQL's own first sentence, and what it adds to it: the user needs both at night."""
+    lines = [line.strip() for line in outcome.stderr.splitlines() if line.strip()] or ["no message"]
+    first = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
+    added = [line for line in lines[first + 1 :] if _ADDED.search(line)][:2]
+    return "%s failed on %s (exit status %d): %s." % (tool, where, outcome.rc, " ".join([lines[first], *added]).rstrip("."))

@@ -55,7 +55,7 @@ DATABASE = {
     "count(*) FROM ONLY": [(3,)],
     "pg_largeobject_metadata": [(2,)],
     "FROM pg_constraint": [("constraint x on public.users", "CHECK (true)")],
-    "pg_table_size": [(2048,)],
+    "sum(relpages": [(2048,)],
 }
 
 

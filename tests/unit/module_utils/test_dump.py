@@ -103,6 +103,13 @@ def test_a_failure_without_an_error_line_says_what_there_is(stderr: str, said: s
     assert tool_failure("psql", Outcome(2, "", stderr), "x").endswith("(exit status 2): %s." % said)
 
 
+def test_what_the_server_said_to_the_tool_is_told_too() -> None:
+    stderr = "pg_dump: error: PQgetResult() failed.\npg_dump: detail: Error message from server: FATAL:  terminated\npg_dump: detail: Command was: COPY\n"
+    assert "PQgetResult() failed. pg_dump: detail: Error message from server: FATAL:  terminated" in tool_failure(
+        "pg_dump", Outcome(1, "", stderr), "x"
+    )
+
+
 def test_every_tool_that_fails_is_an_error(tmp_path: Path) -> None:
     for call in (
         lambda box: _dump.dump(box, "chat", "", "/w", 1, "1"),
