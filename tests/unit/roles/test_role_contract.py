@@ -160,6 +160,17 @@ def stays_thin(role: Path) -> list[str]:
     return complaints
 
 
+def empty_variables_are_not_given(role: Path) -> list[str]:
+    """A survey gives an empty text for a field that nobody filled in: where there is a default, that counts then."""
+    defaults = load(role.parent / SHARED_ROLE / "defaults" / "main.yml") | load(role / "defaults" / "main.yml")
+    handed_on = re.findall(r"^ +(\w+): \"\{\{ (dbops_\w+) ", texts(role, "tasks", "vars"), re.MULTILINE)
+    return [
+        f"{option}: {name} is handed on although it may be empty: \"{{{{ omit if {name} == '' else {name} }}}}\""
+        for option, name in handed_on
+        if name in defaults and option != "confirm"
+    ]
+
+
 RULES = [
     has_its_documents,
     defaults_equal_specification,
@@ -168,6 +179,7 @@ RULES = [
     used_names_are_declared,
     declared_names_are_used,
     names_entry_points_without_extension,
+    empty_variables_are_not_given,
     stays_thin,
 ]
 
@@ -183,6 +195,35 @@ def test_role_keeps_the_rule(role: Path, rule) -> None:
     assert rule(role) == []
 
 
+def documented_options(path: Path) -> dict[str, dict]:
+    """The options of a module or a documentation fragment."""
+    found = re.search(r"DOCUMENTATION = r\"\"\"\n(.*?)\"\"\"", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return (yaml.safe_load(found[1]) or {}).get("options") or {}
+
+
+def left_out() -> list[tuple[str, str, str]]:
+    """``(role, module option, variable)`` of all that is left out where the variable is empty."""
+    found = []
+    for role in ROLES:
+        pairs = re.findall(r"^ +(\w+): \"\{\{ omit if (dbops_\w+) == ''", texts(role, "tasks", "vars"), re.MULTILINE)
+        found += [(role.name, option, name) for option, name in pairs]
+    return found
+
+
+@pytest.mark.parametrize(("role", "option", "name"), left_out())
+def test_what_is_left_out_has_the_same_default_in_the_module(role: str, option: str, name: str) -> None:
+    """Else an empty field in a survey would mean something else than no field."""
+    plugins = ROOT / "plugins"
+    options = documented_options(plugins / "doc_fragments" / "target.py")
+    for module in re.findall(r"^ +dbops\.postgres\.(\w+):$", texts(ROOT / "roles" / role, "tasks"), re.MULTILINE):
+        options.update(documented_options(plugins / "modules" / f"{module}.py"))
+    if options[option].get("required"):
+        return  # refused by the module then
+    defaults = load(ROOT / "roles" / SHARED_ROLE / "defaults" / "main.yml") | load(ROOT / "roles" / role / "defaults" / "main.yml")
+    assert defaults[name] == options[option].get("default", "")
+
+
 # --- the rules themselves -------------------------------------------------------------------------------------------
 
 GOOD = {
@@ -192,7 +233,8 @@ GOOD = {
         "---\nargument_specs:\n  main:\n    options:\n      dbops_container: {type: str, default: db}\n"
         "      dbops_backup_dir: {type: path, default: /opt/backups}\n"
     ),
-    "target/vars/main.yml": '---\n__dbops_target:\n  container: "{{ dbops_container }}"\n  backup_dir: "{{ dbops_backup_dir }}"\n',
+    "target/vars/main.yml": "---\n__dbops_target:\n  container: \"{{ omit if dbops_container == '' else dbops_container }}\"\n"
+    "  backup_dir: \"{{ omit if dbops_backup_dir == '' else dbops_backup_dir }}\"\n",
     "target/tasks/main.yml": "---\n- name: Nothing\n  ansible.builtin.debug:\n",
     "fetch/README.md": "# fetch\n",
     "fetch/defaults/main.yml": "---\n# dbops_fetch_never: commented out\ndbops_fetch_jobs: 2\n",
@@ -202,7 +244,8 @@ GOOD = {
     ),
     "fetch/tasks/main.yml": (
         "---\n- name: Describe\n  ansible.builtin.import_role:\n    name: dbops.postgres.target\n"
-        '- name: Fetch\n  dbops.postgres.fetch:\n    command: x\n    jobs: "{{ dbops_fetch_jobs }}"\n    id: "{{ dbops_fetch_id }}"\n'
+        '- name: Fetch\n  dbops.postgres.fetch:\n    command: x\n    id: "{{ dbops_fetch_id }}"\n'
+        "    jobs: \"{{ omit if dbops_fetch_jobs == '' else dbops_fetch_jobs }}\"\n"
         '    more: "{{ __dbops_target }}"\n  register: __dbops_fetch_result\n'
     ),
 }
@@ -238,6 +281,18 @@ BROKEN = [
         "dbops_fetch_id is documented",
     ),
     (names_entry_points_without_extension, "fetch/tasks/main.yml", "---\n- import_role:\n    tasks_from: x.yml\n", "tasks_from: x.yml"),
+    (
+        empty_variables_are_not_given,
+        "fetch/tasks/main.yml",
+        '---\n- name: A\n  fetch:\n    jobs: "{{ dbops_fetch_jobs }}"\n',
+        "jobs: dbops_fetch_jobs is handed on although it may be empty",
+    ),
+    (
+        empty_variables_are_not_given,
+        "target/vars/main.yml",
+        '---\n__dbops_target:\n  container: "{{ dbops_container | string }}"\n',
+        "container: dbops_container is handed on",
+    ),
     (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  ansible.builtin.shell: x\n", "ansible.builtin.shell"),
     (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  debug:\n  ignore_errors: true\n", "ignore_errors"),
     (stays_thin, "fetch/tasks/main.yml", "---\n- name: A\n  block:\n    - name: B\n      command: x\n", "command"),
