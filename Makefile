@@ -14,6 +14,11 @@ test: ## all tests
 test-all: ## all tests, the long ones too
 	@python3 tests/run --all
 
+bench: ## measure everything against the bare tools, into bench/results.json and docs/benchmarks.md
+	@demo/prepare bench
+	@demo/engine start
+	@.venv/bin/python bench
+
 lint unit docs package sanity e2e: ## one stage of the tests
 	@python3 tests/run $@
 

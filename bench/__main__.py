@@ -1,0 +1,103 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All measurements: `make bench`, which writes `bench/results.json` and draws docs/benchmarks from it.
+
+It starts a stack of its own, over SSH as a user's, and removes it. DBOPS_BENCH_MB: how much data (1000, as a plain dump);
+DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows, and keeps what was measured of it before.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results.json"
+sys.path.insert(0, str(ROOT / "tests" / "e2e" / "support"))
+
+import dataset  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+from controller import Controller  # noqa: E402
+from stack import Stack, provide  # noqa: E402
+
+MAJOR = 18
+
+#: How cost grows: megabytes as a plain dump, and further tables.
+GROWTH = ((10, 0), (100, 0), (1000, 0), (5000, 0), (10, 300), (10, 3000))
+
+
+def main() -> int:
+    megabytes = int(os.environ.get("DBOPS_BENCH_MB", "1000"))
+    rounds = int(os.environ.get("DBOPS_BENCH_ROUNDS", "3"))
+    grow = os.environ.get("DBOPS_BENCH_GROWTH", "1") != "0"
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    with provide("bench", MAJOR) as stack, tempfile.TemporaryDirectory(prefix="dbops-bench-") as scratch:
+        controller = Controller(Path(scratch), stack.inventory)
+        results = {**_machine(stack), **_one_size(stack, controller, megabytes, rounds, Path(scratch))}
+        results["growth"] = _growth(stack, controller) if grow else known.get("growth", [])
+    RESULTS.write_text(json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    report.write(ROOT)
+    print(report.table(json.loads(RESULTS.read_text(encoding="utf-8")), "en"))
+    return 0
+
+
+def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path) -> measure.Results:
+    stack.fill("v1")
+    _say(f"filling with {megabytes} MB")
+    dataset.fill(stack.production, megabytes)
+    results: measure.Results = {}
+    for name, work in (
+        ("backup", lambda: measure.backups(stack, controller, rounds, scratch)),
+        ("restore", lambda: measure.restores(stack, controller, scratch)),
+        ("migrate", lambda: measure.migration(controller)),
+        ("preview", lambda: measure.preview(stack, controller)),
+    ):
+        _say(name)
+        found = work()
+        results = {**results, **found, "remote_tasks": {**results.get("remote_tasks", {}), **found["remote_tasks"]}}
+    return results
+
+
+def _growth(stack: Stack, controller: Controller) -> list[measure.Results]:
+    found = []
+    for megabytes, tables in GROWTH:
+        _say(f"growth: {megabytes} MB, {tables} further tables")
+        stack.fill("v1")
+        dataset.fill(stack.production, megabytes)
+        dataset.add_tables(stack.production, tables)
+        found.append({"data_mb": megabytes, **measure.growth(controller, stack.production)})
+    return found
+
+
+def _machine(stack: Stack) -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": {"cores": os.cpu_count(), "memory_gb": round(memory / 2**30), "architecture": platform.machine()},
+        "postgres": stack.production.value("SHOW server_version").split()[0],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def _say(what: str) -> None:
+    print(f"-- {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One measurement a function: the playbooks as a user runs them, the runbook's own commands, and the bare tools.
+
+What is compared runs on the same data, in the same run, in turns; of several rounds the median counts. Seconds are wall clock.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from controller import Controller, Run
+from stack import Server, Stack, command
+
+#: How often the application asks, in seconds.
+RETRY = 0.05
+
+Results = dict[str, Any]
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def phases(run: Run, prefix: str) -> float:
+    """Seconds that an operation spent in the phases of one kind."""
+    return sum(seconds for phase, seconds in run.result()["operation"]["phases"].items() if phase.startswith(prefix))
+
+
+def must(run: Run) -> Run:
+    if not run.ok:
+        raise RuntimeError(run.output)
+    return run
+
+
+class Peak(threading.Thread):
+    """The most memory that any one Python of a user's had, in megabytes, while this was watching."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(daemon=True)
+        self._user = user
+        self._stopping = threading.Event()
+        self.megabytes = 0.0
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.1):
+            self.megabytes = max([self.megabytes, *self._look()])
+
+    def _look(self) -> Iterable[float]:
+        listed = command("ps", "--no-headers", "-u", self._user, "-o", "pid=,comm=", check=False).stdout
+        for pid, name in (line.split(None, 1) for line in listed.splitlines()):
+            if name.startswith("python"):
+                yield _peak_of(pid)
+
+    def __enter__(self) -> Peak:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stopping.set()
+        self.join()
+
+
+def _peak_of(pid: str) -> float:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+
+
+class Application(threading.Thread):
+    """Asks for one row again and again, and connects anew after an error; notes how long it got none."""
+
+    def __init__(self, server: Server, query: str) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._address = server.address
+        self._query = query
+        self._connection: Any = None
+        self._stopping = threading.Event()
+        self.unusable = 0.0
+
+    def run(self) -> None:
+        failing_since = None
+        while not self._stopping.wait(RETRY):
+            asked = time.monotonic()
+            if not self._answered():
+                failing_since = failing_since or asked
+            elif failing_since:
+                self.unusable += time.monotonic() - failing_since
+                failing_since = None
+        self.unusable += time.monotonic() - failing_since if failing_since else 0
+
+    def _answered(self) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = psycopg2.connect(
+                    host=self._address,
+                    user="postgres",
+                    password=self._server.env["POSTGRES_PASSWORD"],
+                    dbname=self._server.database,
+                    connect_timeout=2,
+                )
+                self._connection.autocommit = True
+            with self._connection.cursor() as cursor:
+                cursor.execute(self._query)
+                return cursor.fetchone() is not None
+        except psycopg2.Error:
+            self._connection = None
+            return False
+
+    def __enter__(self) -> Application:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        time.sleep(1)  # what comes after the last command counts too
+        self._stopping.set()
+        self.join()
+
+
+def plain_dump(server: Server, path: Path) -> None:
+    """The runbook's backup."""
+    with path.open("wb") as stream:
+        subprocess.run(["docker", "exec", server.name, "pg_dump", "-U", "postgres", server.database], stdout=stream, check=True)
+
+
+def bare_dump(server: Server, compression: str) -> int:
+    """The fastest that PostgreSQL's own tool can do: in parallel, inside the container. Returns bytes."""
+    folder = "/tmp/bench"  # noqa: S108 (the container's own)
+    argv = ["pg_dump", "-U", "postgres", "-Fd", "-j2", "-Z", compression, "-f", folder, server.database]
+    try:
+        server.exec(*argv)
+        return int(server.exec("du", "-sb", folder).stdout.split()[0])
+    finally:
+        server.exec("rm", "-rf", folder)
+
+
+def backups(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
+    server = stack.production
+    plain = scratch / "runbook.sql"
+    runbook, bare, gzip, ours, verify = ([] for _kind in range(5))  # type: ignore[var-annotated]
+    sizes: dict[str, int] = {}
+    peak = 0.0
+    for _round in range(rounds):
+        runbook.append(seconds_of(lambda: plain_dump(server, plain)))
+        bare.append(seconds_of(lambda: sizes.update(bare=bare_dump(server, "zstd:1"))))
+        gzip.append(seconds_of(lambda: sizes.update(gzip=bare_dump(server, "gzip:1"))))
+        with Peak("deploy") as watched:
+            begun = time.monotonic()
+            run = must(controller.run("backup", "-l", "production"))
+            ours.append(time.monotonic() - begun)
+        peak = max(peak, watched.megabytes)
+        verify.append(phases(run, "backup: verify"))
+    sizes.update(ours=run.result()["backup"]["size"], runbook=plain.stat().st_size)
+    median = statistics.median
+    return {
+        "data_mb": round(sizes["runbook"] / 1e6),
+        "backup_time_ratio": median(ours) / median(runbook),
+        "backup_size_ratio": sizes["ours"] / sizes["runbook"],
+        "backup_limit_ratio": median(ours) / median(bare),
+        "backup_verify_seconds": median(verify),
+        "module_peak_rss_mb": peak,
+        "backup_seconds": median(ours),
+        "backup_seconds_phases": run.result()["operation"]["phases"],
+        "backup_seconds_runbook": median(runbook),
+        "backup_seconds_bare_zstd": median(bare),
+        "backup_seconds_bare_gzip": median(gzip),
+        "backup_size_ratio_bare_gzip": sizes["gzip"] / sizes["runbook"],
+        "remote_tasks": {"backup": run.remote_tasks},
+    }
+
+
+def restores(stack: Stack, controller: Controller, scratch: Path) -> Results:
+    """Both ways back to the same contents; the application asks for the last message. (The runbook's own line, onto the live
+    database, restores nothing: every row is there already. So it is given an empty one, as in its own section on resets.)"""
+    server = stack.production
+    last = f"SELECT 1 FROM messages WHERE id = {server.value('SELECT max(id) FROM messages')}"
+    with Application(server, last) as application:
+        begun = time.monotonic()
+        run = must(controller.run("restore", "-l", "production", dbops_restore_backup="latest", dbops_confirm="restore:chat"))
+        ours = time.monotonic() - begun
+    with Application(server, last) as application_runbook:
+        runbook = seconds_of(lambda: _restore_by_hand(server, scratch / "runbook.sql"))
+    return {
+        "restore_unusable_seconds": application.unusable,
+        "restore_unusable_seconds_runbook": application_runbook.unusable,
+        "restore_seconds": ours,
+        "restore_seconds_phases": run.result()["operation"]["phases"],
+        "restore_seconds_runbook": runbook,
+        "remote_tasks": {"restore": run.remote_tasks},
+    }
+
+
+def _restore_by_hand(server: Server, plain: Path) -> None:
+    database = server.database
+    server.exec("psql", "-U", "postgres", "-c", f"DROP DATABASE {database} WITH (FORCE)")
+    server.exec("psql", "-U", "postgres", "-c", f"CREATE DATABASE {database}")
+    with plain.open("rb") as stream:
+        argv = ["docker", "exec", "-i", server.name, "psql", "-q", "-U", "postgres", database]
+        subprocess.run(argv, stdin=stream, stdout=subprocess.DEVNULL, check=True)
+    command("docker", "restart", *(backend.name for backend in server.backends))
+
+
+def migration(controller: Controller) -> Results:
+    """The deployed backend wants the next version of the schema."""
+    begun = time.monotonic()
+    run = must(controller.run("migrate", "-l", "production"))
+    whole = time.monotonic() - begun
+    if not run.changed:
+        raise RuntimeError("there was nothing to migrate")
+    return {
+        "migrate_overhead_seconds": whole - phases(run, "backup") - run.result()["runner_seconds"],
+        "plan_seconds": phases(run, "plan"),
+        "migrate_seconds": whole,
+        "migrate_seconds_phases": run.result()["operation"]["phases"],
+        "remote_tasks": {"migrate": run.remote_tasks},
+    }
+
+
+def preview(stack: Stack, controller: Controller) -> Results:
+    """The preview as its branches see it: seeded rows, thrown away and made anew."""
+    must(controller.run("migrate", "-l", "preview"))
+    seed = must(controller.run("seed", "-l", "preview"))
+    with Application(stack.preview, "SELECT 1 FROM rooms LIMIT 1") as application:
+        begun = time.monotonic()
+        run = must(controller.run("preview_reset", "-l", "preview"))
+        whole = time.monotonic() - begun
+    enroll = must(controller.run("enroll", "-l", "preview", dbops_confirm="enroll:chat_preview"))
+    return {
+        "reset_unusable_seconds": application.unusable,
+        "reset_seconds": whole,
+        "reset_seconds_phases": run.result()["operation"]["phases"],
+        "remote_tasks": {"seed": seed.remote_tasks, "preview_reset": run.remote_tasks, "enroll": enroll.remote_tasks},
+    }
+
+
+def growth(controller: Controller, server: Server) -> Results:
+    """What one size costs: seconds that each module took on the target."""
+    backup = must(controller.run("backup", "-l", "production"))
+    plan = must(controller.run("migrate", "-l", "production", "--check"))
+    restore = must(
+        controller.run(
+            "restore",
+            "-l",
+            "production",
+            dbops_restore_backup="latest",
+            dbops_confirm="restore:chat",
+            dbops_restore_keep=0,
+            dbops_restore_backup_first=False,
+        )
+    )
+    return {
+        "database_mb": round(server.value("SELECT pg_database_size(current_database())") / 1e6),
+        "tables": server.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        "backup_seconds": backup.result()["operation"]["duration_seconds"],
+        "plan_seconds": phases(plan, "plan"),
+        "restore_seconds": restore.result()["operation"]["duration_seconds"],
+    }

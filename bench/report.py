@@ -1,0 +1,153 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`bench/results.json` as tables and plots in docs/benchmarks.md and docs/benchmarks.ja.md: `.venv/bin/python bench/report.py`.
+
+What stands in those pages between `<!-- figures -->` and `<!-- end of figures -->` is written here, the rest by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+#: Key -> the goal, and what it says in English and Japanese. A goal is the most that is good.
+FIGURES: dict[str, tuple[float | None, str, str]] = {
+    "backup_time_ratio": (
+        0.5,
+        "Backup: time, against the runbook's `pg_dump > file`",
+        "バックアップ: 時間(手順書の `pg_dump > file` との比)",
+    ),
+    "backup_size_ratio": (0.2, "Backup: size, against the same", "バックアップ: サイズ(同)"),
+    "backup_limit_ratio": (
+        1.3,
+        "Backup: time, against `pg_dump -Fd -j2 -Z zstd:1` alone inside the container",
+        "バックアップ: 時間(コンテナー内で `pg_dump -Fd -j2 -Z zstd:1` だけを実行した場合との比)",
+    ),
+    "backup_verify_seconds": (None, "Backup: reading it back in full, seconds", "バックアップ: 全体の読み直し(秒)"),
+    "restore_unusable_seconds": (
+        1,
+        "Restore: an application that retries sees errors for, seconds",
+        "リストア: 再試行するアプリケーションがエラーになる時間(秒)",
+    ),
+    "restore_unusable_seconds_runbook": (
+        None,
+        "The same by hand: drop, create, `psql < file`, restart",
+        "同じことを手作業でした場合(削除、作成、`psql < file`、再起動)",
+    ),
+    "reset_unusable_seconds": (
+        0.5,
+        "Preview reset: an application sees errors for, seconds",
+        "プレビューのリセット: アプリケーションがエラーになる時間(秒)",
+    ),
+    "migrate_overhead_seconds": (
+        5,
+        "Migrate: everything but the backup and the runner itself, seconds",
+        "マイグレーション: バックアップとランナー自身を除いた時間(秒)",
+    ),
+    "plan_seconds": (5, "Plan in the sandbox, seconds", "サンドボックスでのプラン(秒)"),
+    "module_peak_rss_mb": (100, "Most memory of the module on the target, MB", "対象ホスト上のモジュールの最大メモリー(MB)"),
+}
+
+_WORDS = {
+    "en": ("Measured", "Goal", "at most", "missed", "playbook", "remote tasks per host (goal: at most 8)"),
+    "ja": ("測定値", "目標", "以下", "未達", "プレイブック", "ホストあたりのリモートタスク数(目標: 8 以下)"),
+}
+_ABOUT = {
+    "en": "PostgreSQL {}, {} MB as a plain dump, {} cores, {} GB of memory, {}, {}.",
+    "ja": "PostgreSQL {}、プレーンダンプで {} MB、{} コア、メモリー {} GB、{}、{}。",
+}
+_GROWTH_WORDS = {
+    "en": ("plain dump, MB", "database, MB", "tables", "backup, s", "plan, s", "restore, s"),
+    "ja": ("プレーンダンプ(MB)", "データベース(MB)", "テーブル数", "バックアップ(秒)", "プラン(秒)", "リストア(秒)"),
+}
+_BETWEEN = re.compile(r"(<!-- figures -->\n).*(<!-- end of figures -->)", re.DOTALL)
+
+
+def write(root: Path) -> None:
+    results = json.loads((root / "bench" / "results.json").read_text(encoding="utf-8"))
+    for language, name in (("en", "benchmarks.md"), ("ja", "benchmarks.ja.md")):
+        page = root / "docs" / name
+        page.write_text(rendered(page.read_text(encoding="utf-8"), results, language), encoding="utf-8")
+    plot(results, root / "docs" / "benchmarks.svg")
+
+
+def rendered(page: str, results: dict[str, Any], language: str) -> str:
+    """A page with the figures of these results in it."""
+    return _BETWEEN.sub(lambda match: f"{match[1]}\n{figures(results, language)}\n{match[2]}", page)
+
+
+def figures(results: dict[str, Any], language: str) -> str:
+    machine = results["machine"]
+    facts = (results["postgres"], results["data_mb"], machine["cores"], machine["memory_gb"], machine["architecture"], results["date"])
+    return "\n".join(
+        [_ABOUT[language].format(*facts), "", table(results, language), "", tasks(results, language), "", growth(results, language), ""]
+    )
+
+
+def table(results: dict[str, Any], language: str) -> str:
+    measured, goal_word, at_most, missed, *_rest = _WORDS[language]
+    lines = [f"| | {measured} | {goal_word} |", "| --- | ---: | ---: |"]
+    for key, (goal, english, japanese) in FIGURES.items():
+        found = results[key]
+        wanted = "" if goal is None else (f"{at_most} {goal:g}" if language == "en" else f"{goal:g} {at_most}")
+        wanted += f" ({missed})" if goal is not None and found > goal else ""
+        lines.append(f"| {english if language == 'en' else japanese} | {found:.2f} | {wanted} |")
+    return "\n".join(lines)
+
+
+def tasks(results: dict[str, Any], language: str) -> str:
+    *_rest, playbook, remote = _WORDS[language]
+    lines = [f"| {playbook} | {remote} |", "| --- | ---: |"]
+    return "\n".join(lines + [f"| `{name}` | {number} |" for name, number in sorted(results["remote_tasks"].items())])
+
+
+def growth(results: dict[str, Any], language: str) -> str:
+    lines = ["| " + " | ".join(_GROWTH_WORDS[language]) + " |", "| ---: " * 6 + "|"]
+    for row in results["growth"]:
+        seconds = [f"{row[key]:.1f}" for key in ("backup_seconds", "plan_seconds", "restore_seconds")]
+        lines.append("| " + " | ".join([str(row[key]) for key in ("data_mb", "database_mb", "tables")] + seconds) + " |")
+    return "\n".join(lines)
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Seconds of a backup and of an outage, and how seconds grow with the data; the same bytes for the same results."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "dbops", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot
+
+    figure, (bars, outage, lines) = pyplot.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    by_hand, bare, ours = "#b8b8b8", "#7fa7d6", "#20639b"
+    bars.bar(
+        ["runbook", "bare\npg_dump", "backup.yml"],
+        [results[key] for key in ("backup_seconds_runbook", "backup_seconds_bare_zstd", "backup_seconds")],
+        color=[by_hand, bare, ours],
+    )
+    bars.set_title(f"Backup of {results['data_mb']} MB, seconds")
+    outage.bar(
+        ["by hand", "restore.yml", "preview_reset.yml"],
+        [results[key] for key in ("restore_unusable_seconds_runbook", "restore_unusable_seconds", "reset_unusable_seconds")],
+        color=[by_hand, ours, ours],
+    )
+    outage.set_yscale("log")
+    outage.set_title("Application sees errors, seconds")
+    by_size = [row for row in results["growth"] if row["tables"] < 10]
+    lines.set_xscale("log")
+    lines.set_yscale("log")
+    for key, marker in (("backup_seconds", "o"), ("plan_seconds", "s"), ("restore_seconds", "^")):
+        lines.plot([row["data_mb"] for row in by_size], [row[key] for row in by_size], marker=marker, label=key.split("_")[0])
+    lines.set_title("Seconds by MB of data")
+    lines.legend(frameon=False)
+    for axes in (bars, outage, lines):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.patch.set_facecolor("white")
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+if __name__ == "__main__":
+    write(Path(__file__).resolve().parents[1])
