@@ -68,7 +68,7 @@ def test_a_seed_that_is_stopped_writes_nothing_any_more(v2: None, controller: Co
     """A statement goes on in the server after its client was killed; this one would delete rows later."""
     before = preview.tables()
     slow = "DO $$ BEGIN PERFORM pg_sleep(60); DELETE FROM reactions; END $$"
-    url = f"postgresql://postgres:{quote(preview.env['POSTGRES_PASSWORD'])}@{preview.name}:5432/{preview.database}"
+    url = f"postgresql://postgres:{quote(preview.env['POSTGRES_PASSWORD'], safe='')}@{preview.name}:5432/{preview.database}"
     command = ["psql", "--no-psqlrc", "--dbname", url, "--command", slow]
     failed = controller.run(
         "seed", "-l", "preview", dbops_seed_image=stack.postgres_image, dbops_seed_command=command, dbops_seed_timeout=3
