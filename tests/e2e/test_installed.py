@@ -6,41 +6,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from controller import ROOT, Controller, Run
+from controller import Controller, Run
+from installed import install_tarball
 from stack import Server
-
-#: All that a user needs; what else is in the tarball is for reading.
-NEEDED = {"meta", "plugins", "roles", "playbooks", "MANIFEST.json", "FILES.json"}
-
-#: The collections that ours depends on, as the checkout has them.
-DEPENDENCIES = ROOT / ".ansible" / "collections" / "ansible_collections" / "community"
 
 
 @pytest.fixture(scope="module")
 def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collections folder with the installed tarball, all else than what is needed deleted, and the dependencies."""
-    folder = tmp_path_factory.mktemp("installed")
-    galaxy = [str(Path(sys.executable).parent / "ansible-galaxy"), "collection"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_HOME": str(folder / "home")}
-    subprocess.run([*galaxy, "build", "--output-path", str(folder), str(ROOT)], cwd=folder, env=env, check=True, capture_output=True)
-    [tarball] = folder.glob("dbops-postgres-*.tar.gz")
-    install = [*galaxy, "install", "--offline", "--no-deps", "--collections-path", str(folder), str(tarball)]
-    subprocess.run(install, cwd=folder, env=env, check=True, capture_output=True)
-    installed = folder / "ansible_collections" / "dbops" / "postgres"
-    for entry in installed.iterdir():
-        if entry.name not in NEEDED:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    assert {entry.name for entry in installed.iterdir()} == NEEDED
-    (folder / "ansible_collections" / "community").symlink_to(DEPENDENCIES)
-    return folder
+    return install_tarball(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture
