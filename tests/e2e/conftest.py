@@ -60,8 +60,10 @@ def controller_home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def controller(stack: Stack, controller_home: Path) -> Controller:
-    return Controller(Path(tempfile.mkdtemp(dir=controller_home)), stack.inventory)
+def controller(stack: Stack, controller_home: Path) -> Iterator[Controller]:
+    made = Controller(Path(tempfile.mkdtemp(dir=controller_home)), stack.inventory)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -97,6 +97,12 @@ class Controller:
         self.home = home
         self.inventory = inventory
         self._runs = 0
+        self._started: list[Started] = []
+
+    def close(self) -> None:
+        """End what a test that failed has left under way."""
+        for started in self._started:
+            started.end()
 
     def run(
         self,
@@ -127,7 +133,8 @@ class Controller:
         process = subprocess.Popen(
             argv, cwd=cwd, env=self.environment(record, env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        return Started(argv, process, output, record)
+        self._started.append(Started(argv, process, output, record))
+        return self._started[-1]
 
     def run_module(self, module: str, host: str, options: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
         """Run a module on its own, without any playbook or role."""
@@ -167,8 +174,14 @@ class Started:
         code = self.process.wait(timeout=seconds)
         self._output.seek(0)
         output = self._output.read().decode(errors="replace")
-        self._output.close()
+        self.end()
         return Run(tuple(self.argv), code, output, read_record(self._record))
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()
 
 
 def read_record(record: Path) -> tuple[Task, ...]:

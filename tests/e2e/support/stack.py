@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -38,6 +39,10 @@ def command(*argv: str, stdin: str | None = None, check: bool = True) -> subproc
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, f"{shlex.join(argv)} exited {done.returncode}: {done.stderr}{done.stdout}"
     return done
+
+
+def as_root(*argv: str) -> subprocess.CompletedProcess[str]:
+    return command(*([] if os.geteuid() == 0 else ["sudo", "--non-interactive"]), *argv)
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 30) -> T:
