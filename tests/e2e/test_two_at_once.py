@@ -1,0 +1,100 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""S6, the story "two at once": each operation beside each other one, from two controllers, on one database."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller import Controller
+from faults import Eye, Hand, journal, left_behind, stop_in
+from stack import Server, Stack, wait_until
+
+#: How each operation is named in the lock, its first phase, and what it is given. All of them may run on a preview.
+OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "backup": ("backup", "backup: dump", {}),
+    "migrate": ("migrate", "plan: sandbox", {}),
+    "seed": ("seed", "seed: run", {}),
+    "preview_reset": ("reset", "reset: sandbox", {}),
+    "restore": ("restore", "restore: load", {"dbops_restore_backup": "latest"}),
+}
+
+
+def pairs(*quick: tuple[str, str]) -> list[Any]:
+    """All 25; those that are not ``quick`` are long."""
+    return [
+        pytest.param(*pair, marks=[] if pair in quick else [pytest.mark.long], id=" then ".join(pair))
+        for pair in itertools.product(OPERATIONS, repeat=2)
+    ]
+
+
+class TwoControllers:
+    """Alice's and Bob's; nothing but the server is common to them."""
+
+    def __init__(self, stack: Stack, folder: Path, hand: Hand) -> None:
+        self.stack = stack
+        self.hand = hand
+        self.server = stack.preview
+        for name in ("alice", "bob"):
+            (folder / name).mkdir()
+        self.alice = Controller(folder / "alice", stack.inventory)
+        self.bob = Controller(folder / "bob", stack.inventory)
+
+    def journal(self) -> list[tuple[str, str, str]]:
+        return [(entry["operator"], entry["operation"], entry["result"]) for entry in journal(self.stack, self.server)]
+
+
+@pytest.fixture
+def two(stack: Stack, controller_home: Path, controller: Controller, hand: Hand, preview: Server) -> TwoControllers:
+    stack.fill("v2")
+    assert controller.run("backup", "-l", "preview").ok
+    return TwoControllers(stack, controller.home, hand)
+
+
+@pytest.mark.parametrize(("first", "second"), pairs(("backup", "preview_reset"), ("restore", "migrate")))
+def test_the_second_is_refused_and_told_who_is_at_work(first: str, second: str, two: TwoControllers) -> None:
+    operation, phase, variables = OPERATIONS[first]
+    working = two.alice.start(first, "-l", "preview", env={"USER": "alice"}, **variables)
+    caught = stop_in(two.hand, two.server, operation, phase)
+    assert caught
+    before = two.server.contents()
+    refused = two.bob.run(second, "-l", "preview", env={"USER": "bob"}, **OPERATIONS[second][2])
+    assert two.server.contents() == before
+    caught.go_on()
+    done = working.wait()
+    assert done.ok, done.output
+
+    assert not refused.ok, refused.output
+    assert re.search(
+        rf"'chat_preview' is busy: {operation} by alice from \S+, since 2\d+-\d\d-\d\dT\S+Z, phase '{phase}' \(run {caught.run_id}, ",
+        refused.message,
+    )
+    assert "dbops_lock_wait" in refused.message
+    assert two.journal()[1:] == [("bob", OPERATIONS[second][0], "busy"), ("alice", operation, "ok")]
+    assert left_behind(two.stack) == []
+
+
+@pytest.mark.parametrize(("first", "second"), pairs(("migrate", "backup")))
+def test_the_second_waits_when_it_is_told_to(first: str, second: str, two: TwoControllers) -> None:
+    operation, phase, variables = OPERATIONS[first]
+    working = two.alice.start(first, "-l", "preview", env={"USER": "alice"}, **variables)
+    caught = stop_in(two.hand, two.server, operation, phase)
+    assert caught
+    waiting = two.bob.start(second, "-l", "preview", env={"USER": "bob"}, dbops_lock_wait=120, **OPERATIONS[second][2])
+    seen = "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE application_name ~ '^dbops [a-z]+ [0-9T]+_[0-9a-f]+ lock$'"
+    wait_until(lambda: two.server.value(seen, database="postgres") == 2, 60)
+    with Eye(two.server, operation) as eye:
+        assert eye.look()
+    caught.go_on()
+    assert working.wait().ok
+    followed = waiting.wait()
+    assert followed.ok, followed.output
+    assert two.journal()[1:] == [("alice", operation, "ok"), ("bob", OPERATIONS[second][0], "ok")]
+    assert left_behind(two.stack) == []
