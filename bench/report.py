@@ -140,7 +140,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     lines.set_xscale("log")
     lines.set_yscale("log")
     for key, marker in (("backup_seconds", "o"), ("plan_seconds", "s"), ("restore_seconds", "^")):
-        lines.plot([row["data_mb"] for row in by_size], [row[key] for row in by_size], marker=marker, label=key.split("_")[0])
+        lines.plot([row["data_mb"] for row in by_size], [row[key] for row in by_size], marker=marker, label=key[: key.index("_")])
     lines.set_title("Seconds by MB of data")
     lines.legend(frameon=False)
     for axes in (bars, outage, lines):

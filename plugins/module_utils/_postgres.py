@@ -30,6 +30,7 @@ __all__ = [
     "Connection",
     "Server",
     "Session",
+    "attempt",
     "connect",
     "end_sessions",
     "execute",
@@ -200,6 +201,15 @@ def execute(connection: Connection, statement: t.Any, parameters: t.Any = None) 
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.rowcount
+
+
+def attempt(connection: Connection, statement: t.Any) -> str:
+    """Execute outside a transaction what may fail; returns the server's sentence where it did."""
+    try:
+        execute(connection, statement)
+    except psycopg2.Error as error:
+        return str(error).strip()
+    return ""
 
 
 def wait_until_ready(address: Address, database: str, application: str, seconds: float, alive: t.Callable[[], str]) -> None:

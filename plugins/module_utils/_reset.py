@@ -13,6 +13,14 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _database, _dump, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils._baseline import (
+    Baseline,
+    baseline_name,
+    copy_baseline,
+    fingerprint_of,
+    keep_baseline,
+    read_baseline,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
@@ -32,7 +40,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils._seed import seed_f
 
 @dataclass(frozen=True)
 class ResetOptions:
-    """``seed``: the seed command, empty for none. ``keep``: how many replaced databases are kept. Times in seconds."""
+    """``seed``: the seed command, empty for none. ``keep``: how many replaced databases are kept. Times in seconds.
+
+    ``rebuild``: make the baseline anew although nothing of what made it has changed.
+    """
 
     runner: tuple[str, ...]
     seed: tuple[str, ...] = ()
@@ -43,6 +54,7 @@ class ResetOptions:
     health_timeout: float = 60
     session_timeout: float = 10
     keep: int = 1
+    rebuild: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,20 @@ class Fresh:
 
     schema: Snapshot
     tables: tuple[TableRows, ...]
-    seeds: str
     folder: str
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What makes a fresh database, and the fingerprint of all that."""
+
+    migrate: Runner
+    seed: Runner | None
+    fingerprint: str
+
+    @property
+    def seeds(self) -> str:
+        return seed_fingerprint(self.seed) if self.seed else ""
 
 
 def reset(operation: Operation, options: ResetOptions) -> Result:
@@ -61,29 +85,36 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     _swap.require_swappable(operation.maintenance, operation.database)
     with operation.session(read_only=True) as connection:
         before = count_rows(connection)
-    backend = operation.target.backend()
-    migrate = find_runner(operation.docker, backend, command_of(options.runner, "migrate"), options.image)
-    seed = find_runner(operation.docker, backend, command_of(options.seed, "seed"), options.image) if options.seed else None
-    fresh = _build_in_sandbox(operation, options, migrate, seed)
-    diff = {"before": _listed(before), "after": _listed(fresh.tables)}
+    properties = _database.read_properties(operation.maintenance, operation.database)
+    builder = _find_builder(operation, options, properties)
+    baseline, fresh = _current_baseline(operation, options, builder), None
+    if baseline is None:
+        fresh = _build_in_sandbox(operation, options, builder)
+        baseline = Baseline(
+            builder.fingerprint, fingerprint(fresh.schema), builder.seeds, builder.migrate.image, timestamp(utc_now()), fresh.tables
+        )
+    how = "built by image '%s'" % baseline.image
+    if fresh is None:
+        how = "a copy of the baseline that image '%s' made at %s" % (baseline.image, baseline.made)
+    diff = {"before": _listed(before), "after": _listed(baseline.tables)}
     facts: dict[str, t.Any] = {
         "rows_before": _as_map(before),
-        "rows_after": _as_map(fresh.tables),
-        "schema_after": fingerprint(fresh.schema),
-        "image": migrate.image,
+        "rows_after": _as_map(baseline.tables),
+        "schema_after": baseline.schema,
+        "image": baseline.image,
+        "baseline_rebuilt": fresh is not None,
         "replaced": None,
         "dropped": [],
     }
     if operation.check_mode:
-        return Result(
-            True,
-            ["Would reset database '%s' to %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image)],
-            facts,
-            diff,
-        )
+        line = "Would reset database '%s' to %s, %s." % (operation.database, _extent(baseline.tables), how)
+        return Result(True, [line], facts, diff)
     building = _swap.building_name(operation.database, operation.run_id)
     try:
-        _build(operation, options, fresh, building)
+        if fresh:
+            _load(operation, options, fresh, building, properties)
+            keep_baseline(operation.maintenance, operation.database, building, baseline)
+        _copy(operation, baseline, building, properties)
         sick_before = _backend.sick(operation.docker, operation.target.backends)
         operation.enter("reset: swap")
         facts["replaced"] = _swap.swap(
@@ -94,14 +125,27 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
         raise
     restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
     facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
-    journal = {"schema_after": facts["schema_after"], "image": migrate.image, "image_id": migrate.image_id, "replaced": facts["replaced"]}
-    return Result(True, _report(operation, migrate, fresh, facts, restarted), facts, diff, journal)
+    journal = {name: facts[name] for name in ("schema_after", "image", "baseline_rebuilt", "replaced")}
+    return Result(True, _report(operation, baseline, how, facts, restarted), facts, diff, dict(journal, image_id=builder.migrate.image_id))
 
 
-def _build_in_sandbox(operation: Operation, options: ResetOptions, migrate: Runner, seed: Runner | None) -> Fresh:
+def _find_builder(operation: Operation, options: ResetOptions, properties: _database.Properties) -> Builder:
+    backend = operation.target.backend()
+    migrate = find_runner(operation.docker, backend, command_of(options.runner, "migrate"), options.image)
+    seed = find_runner(operation.docker, backend, command_of(options.seed, "seed"), options.image) if options.seed else None
+    return Builder(migrate, seed, fingerprint_of(migrate, seed, properties))
+
+
+def _current_baseline(operation: Operation, options: ResetOptions, builder: Builder) -> Baseline | None:
+    """The baseline, unless something of what made it has changed since."""
+    baseline = read_baseline(operation.maintenance, operation.database)
+    return baseline if baseline and baseline.fingerprint == builder.fingerprint and not options.rebuild else None
+
+
+def _build_in_sandbox(operation: Operation, options: ResetOptions, builder: Builder) -> Fresh:
     operation.enter("reset: sandbox")
     with open_sandbox(operation) as sandbox:
-        for purpose, runner in (("migrate", migrate), ("seed", seed)):
+        for purpose, runner in (("migrate", builder.migrate), ("seed", builder.seed)):
             if runner:
                 operation.enter("reset: " + purpose)
                 _run(operation, sandbox, runner, purpose, options.timeout)
@@ -120,7 +164,7 @@ def _build_in_sandbox(operation: Operation, options: ResetOptions, migrate: Runn
                 operation.work_folder("sandbox-tools"),
             )
             _dump.dump(tools, operation.database, "", folder, options.jobs, "1")
-        return Fresh(schema, tables, seed_fingerprint(seed) if seed else "", folder)
+        return Fresh(schema, tables, folder)
 
 
 def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, timeout: float) -> None:
@@ -136,10 +180,9 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
         )
 
 
-def _build(operation: Operation, options: ResetOptions, fresh: Fresh, building: str) -> None:
+def _load(operation: Operation, options: ResetOptions, fresh: Fresh, building: str, properties: _database.Properties) -> None:
     """Load what the sandbox made into a new database of the real server, and compare."""
     operation.enter("reset: build")
-    properties = _database.read_properties(operation.maintenance, operation.database)
     _database.create(operation.maintenance, building, properties)
     _dump.restore(operation.tools(), fresh.folder, building, options.jobs)
     with operation.session(building) as connection:
@@ -151,9 +194,24 @@ def _build(operation: Operation, options: ResetOptions, fresh: Fresh, building: 
             % ("; ".join(wrong[:10]), operation.database),
             differences=wrong,
         )
-    _database.apply_properties(operation.maintenance, building, properties)
-    _database.set_own(operation.maintenance, building, MARKER, operation.evidence.marker)
-    _database.set_own(operation.maintenance, building, SEEDS, fresh.seeds)
+
+
+def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _database.Properties) -> None:
+    """What goes live: the baseline's contents, and what belongs to the database itself."""
+    operation.enter("reset: copy")
+    copy_baseline(operation.maintenance, operation.database, copy, properties)
+    with operation.session(copy, read_only=True) as connection:
+        wrong = differences(baseline.tables, count_rows(connection))
+        wrong += [] if fingerprint(read_snapshot(connection)) == baseline.schema else ["its schema is another one"]
+    if wrong:
+        raise DbopsError(
+            "The baseline '%s' was changed after it was made: %s. Database '%s' is untouched. Add -e dbops_reset_rebuild=true to make it anew."
+            % (baseline_name(operation.database), "; ".join(wrong[:10]), operation.database),
+            differences=wrong,
+        )
+    _database.apply_properties(operation.maintenance, copy, properties)
+    _database.set_own(operation.maintenance, copy, MARKER, operation.evidence.marker)
+    _database.set_own(operation.maintenance, copy, SEEDS, baseline.seeds)
 
 
 def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> list[str]:
@@ -170,10 +228,10 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, s
     return restarted
 
 
-def _report(operation: Operation, migrate: Runner, fresh: Fresh, facts: dict[str, t.Any], restarted: list[str]) -> list[str]:
+def _report(operation: Operation, baseline: Baseline, how: str, facts: dict[str, t.Any], restarted: list[str]) -> list[str]:
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
-        "Reset database '%s': now %s, built by image '%s'." % (operation.database, _extent(fresh.tables), migrate.image),
+        "Reset database '%s': now %s, %s." % (operation.database, _extent(baseline.tables), how),
         "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo"))
         if facts["replaced"] not in facts["dropped"]
         else "What it was is not kept, as asked (dbops_reset_keep).",

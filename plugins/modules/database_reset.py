@@ -13,7 +13,8 @@ description:
   - Builds a fresh database, empty, then migrated and seeded by the backend's own runner, and swaps it in by rename. The replaced
     database is kept.
   - The runner works in a sandbox, a throwaway server without a route to the real one, so it cannot touch the live database. What
-    it built is copied beside the live database before the swap.
+    it built is kept as the template database C(<database>_baseline), closed to connections. The fresh database is a copy of it.
+  - As long as image, commands, encoding and locale are those that made the baseline, a reset is nothing but that copy and the swap.
   - Backends may stay connected until the swap. They reconnect by themselves, or are restarted.
   - Never runs on production. The inventory, the database's own marker and the pinned identity of its server all have to say that
     the database is something else, and no other database on the server may be production.
@@ -27,7 +28,7 @@ attributes:
     support: full
   idempotent:
     support: none
-    details: Every run builds a fresh database.
+    details: Every run swaps in a fresh database.
 options:
   runner:
     description: The command that migrates, as O(dbops.postgres.migration#module:runner) has it.
@@ -69,6 +70,12 @@ options:
     description: How many replaced databases are kept, the newest ones. V(-1) keeps all.
     type: int
     default: 1
+  rebuild:
+    description:
+      - Make the baseline anew although image, commands, encoding and locale are those that made it.
+      - For what they do not show, such as a seed that reads a mounted file.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -99,6 +106,10 @@ image:
   description: The image that built it.
   returned: success
   type: str
+baseline_rebuilt:
+  description: Whether the baseline was missing or outdated, and was built anew (in check mode, would be).
+  returned: success
+  type: bool
 replaced:
   description: Name under which the replaced database is kept.
   returned: success
@@ -149,6 +160,7 @@ ARGUMENT_SPEC = {
     "health_timeout": {"type": "int", "default": 60},
     "session_timeout": {"type": "int", "default": 10},
     "keep": {"type": "int", "default": 1},
+    "rebuild": {"type": "bool", "default": False},
 }
 
 

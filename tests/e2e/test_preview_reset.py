@@ -28,8 +28,47 @@ def test_a_reset_does_what_its_check_has_shown(v1: None, check_then_run: CheckTh
     assert preview.tables() == SEEDED
     assert preview.value("SELECT count(*) FROM rooms WHERE topic <> ''") == 0
     assert preview.marker == "preview"
+    assert done.result()["baseline_rebuilt"] is True
     [replaced] = [name for name in preview.databases() if name not in ("postgres", "chat_preview")]
     assert replaced.startswith("chat_preview_before_reset_") and replaced == done.result()["replaced"]
+
+
+def test_the_next_reset_is_a_copy_of_the_baseline_until_what_made_it_changes(
+    v2: None, check_then_run: CheckThenRun, controller: Controller, preview: Server
+) -> None:
+    first = controller.run("preview_reset", "-l", "preview")
+    assert first.ok and first.result()["baseline_rebuilt"] is True
+    made = preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline' AND datistemplate AND NOT datallowconn")
+    assert made
+
+    preview.do("UPDATE rooms SET topic = 'left by a branch'", "CREATE TABLE left_by_a_branch (id int)")
+    _checked, second = check_then_run("preview_reset", "-l", "preview")
+    assert second.result()["baseline_rebuilt"] is False
+    assert not any(phase in second.result()["operation"]["phases"] for phase in ("reset: sandbox", "reset: build"))
+    assert preview.tables() == SEEDED
+    assert preview.value("SELECT count(*) FROM rooms WHERE topic <> ''") == 0
+    assert preview.marker == "preview"
+    assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline'") == made
+    again = controller.run("seed", "-l", "preview")
+    assert again.ok and not again.changed, "the copy knows which seed it holds"
+
+    other = controller.run("preview_reset", "-l", "preview", dbops_reset_seed=["/app/backend", "seed", "10"])
+    assert other.ok and other.result()["baseline_rebuilt"] is True
+    assert preview.tables() != SEEDED
+    assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline'") != made
+
+
+def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controller: Controller, preview: Server) -> None:
+    assert controller.run("preview_reset", "-l", "preview").ok
+    preview.do("ALTER DATABASE chat_preview_baseline ALLOW_CONNECTIONS true", database="postgres")
+    preview.do("DELETE FROM reactions", database="chat_preview_baseline")
+    preview.do("UPDATE rooms SET topic = 'still here'")
+    refused = controller.run("preview_reset", "-l", "preview")
+    assert not refused.ok
+    assert "The baseline 'chat_preview_baseline' was changed after it was made: table public.reactions has 0 rows" in refused.message
+    assert preview.value("SELECT count(*) FROM rooms WHERE topic = 'still here'") == 3
+    assert controller.run("preview_reset", "-l", "preview", dbops_reset_rebuild=True).ok
+    assert preview.tables() == SEEDED
 
 
 def test_backends_that_are_connected_and_written_to_go_on_by_themselves(v2: None, controller: Controller, preview: Server) -> None:

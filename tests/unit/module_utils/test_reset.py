@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _dump, _reset
+from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _baseline, _dump, _reset
+from ansible_collections.dbops.postgres.plugins.module_utils._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
@@ -37,10 +38,12 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
 
 NEXT = "chat_next_" + RUN
 KEPT = "chat_before_reset_20261123T030000"
+BASELINE = "chat_baseline"
 BACKEND = container()
 OLD = (TableRows("public", "users", 99),)
 FRESH = (TableRows("public", "users", 5),)
 SCHEMA = {"table public.users": "owner chat"}
+PROPERTIES = Properties("chat_owner", "UTF8", "C", "C", "libc", "", "", "pg_default", -1, "", None, ())
 
 
 class FakeSandbox(Sandbox):
@@ -52,16 +55,18 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
         self.journal: list[str] = []
-        self.counts = [OLD, FRESH, FRESH]
-        self.schemas = [SCHEMA, SCHEMA]
+        self.counts = [OLD, FRESH, FRESH, FRESH]
+        self.schemas = [SCHEMA, SCHEMA, SCHEMA]
+        self.baseline = ""
         self.sick: list[str] = []
+        self.others: tuple[str, ...] = ()
         self.kept: list[tuple[str, str]] = []
         self.docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
         self.connection = FakeConnection(
             {
-                "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] == "chat" else [],
+                "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] in ("chat", *self.others) else [],
                 "FROM pg_database d JOIN pg_tablespace": [(16384, True, "c", "chat_owner", "UTF8", "C", "C", "", "", "pg_default", 7, "")],
-                "FROM pg_db_role_setting": lambda _text, parameters: self.kept if parameters == ("dbops.kept",) else [],
+                "FROM pg_db_role_setting": self._settings,
                 "pg_database_size": [(4096,)],
             }
         )
@@ -73,6 +78,21 @@ class Stage:
         monkeypatch.setattr(_backend, "bring_back", lambda *_arguments: [])
         monkeypatch.setattr(_backend, "sick", lambda *_arguments: [])
         monkeypatch.setattr(_backend, "unhealthy", lambda *_arguments: self.sick)
+
+    def _settings(self, _text: str, parameters: t.Any) -> list[tuple[str, str]]:
+        if parameters == ("dbops.baseline",) and self.baseline:
+            return [(BASELINE, self.baseline)]
+        return self.kept if parameters == ("dbops.kept",) else []
+
+    def with_baseline(self) -> str:
+        """As it is after a reset with this image; returns the first reset's statement that described the baseline."""
+        self.reset()
+        [described] = [statement for statement in self.connection.statements if 'SET "dbops"."baseline"' in statement]
+        self.baseline = described.split(" TO '", 1)[1].rstrip("'")
+        self.others = (BASELINE,)
+        self.counts, self.schemas, self.journal, self.docker.jobs = [OLD, FRESH], [SCHEMA], [], []
+        del self.connection.statements[:]
+        return described
 
     @contextlib.contextmanager
     def _open_sandbox(self, *_arguments: t.Any) -> t.Iterator[Sandbox]:
@@ -109,6 +129,9 @@ def test_the_fresh_database_is_built_in_the_sandbox_copied_compared_and_swapped_
     assert stage.journal == ["sandbox", "dump from sandbox", "sandbox gone", "load " + NEXT]
     assert [job.argv[1] for job in stage.docker.jobs] == ["migrate", "seed"]
     assert {job.network for job in stage.docker.jobs} == {"dbops-sandbox"}
+    made = stage.changes.index("ALTER DATABASE %s RENAME TO chat_baseline" % NEXT)
+    assert stage.changes[made + 1] == "ALTER DATABASE chat_baseline ALLOW_CONNECTIONS false IS_TEMPLATE true"
+    assert "CREATE DATABASE %s TEMPLATE chat_baseline OWNER chat_owner TABLESPACE pg_default" % NEXT in stage.changes[made:]
     assert "ALTER DATABASE chat RENAME TO " + KEPT in stage.changes and "ALTER DATABASE %s RENAME TO chat" % NEXT in stage.changes
     assert result.changed and result.facts["replaced"] == KEPT
     assert (result.facts["rows_before"], result.facts["rows_after"]) == ({"public.users": 99}, {"public.users": 5})
@@ -137,7 +160,7 @@ def test_check_mode_builds_only_in_the_sandbox_and_shows_the_same_diff(stage: St
     check = stage.reset(check_mode=True)
     assert stage.changes == [] and stage.journal == ["sandbox", "sandbox gone"]
     assert check.summary == ["Would reset database 'chat' to 5 rows in 1 table, built by image 'chat-backend:v1'."]
-    stage.counts, stage.schemas = [OLD, FRESH, FRESH], [SCHEMA, SCHEMA]
+    stage.counts, stage.schemas = [OLD, FRESH, FRESH, FRESH], [SCHEMA, SCHEMA, SCHEMA]
     assert check.diff == stage.reset().diff
 
 
@@ -193,6 +216,104 @@ def test_older_replaced_databases_are_dropped_at_the_end(stage: Stage) -> None:
     result = stage.reset(keep=1)
     assert result.facts["dropped"] == ["old"]
     assert stage.changes[-1] == "DROP DATABASE IF EXISTS old WITH (FORCE)"
+
+
+# --- the baseline ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reset_with_the_same_image_and_commands_is_a_copy_of_the_baseline(stage: Stage) -> None:
+    stage.with_baseline()
+    result = stage.reset()
+    assert stage.journal == [] and stage.docker.jobs == []
+    assert [statement for statement in stage.changes if statement.startswith("CREATE")] == [
+        "CREATE DATABASE %s TEMPLATE chat_baseline OWNER chat_owner TABLESPACE pg_default" % NEXT
+    ]
+    assert result.facts["baseline_rebuilt"] is False
+    assert result.facts["rows_after"] == {"public.users": 5}
+    assert "a copy of the baseline that image 'chat-backend:v1' made at 20" in result.summary[0]
+    mark = seed_fingerprint(Runner(("/app/backend", "seed"), "chat-backend:v1", "sha256:backend", BACKEND))
+    assert "ALTER DATABASE %s SET dbops.seeds TO '%s'" % (NEXT, mark) in stage.changes
+    assert "ALTER DATABASE %s SET dbops.environment TO 'preview'" % NEXT in stage.changes
+
+
+def test_check_mode_knows_the_rows_from_the_baseline(stage: Stage) -> None:
+    stage.with_baseline()
+    check = stage.reset(check_mode=True)
+    assert stage.changes == [] and stage.journal == []
+    assert check.summary[0].startswith("Would reset database 'chat' to 5 rows in 1 table, a copy of the baseline that image")
+    stage.counts, stage.schemas = [OLD, FRESH], [SCHEMA]
+    assert check.diff == stage.reset().diff
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": ()}, {"runner": ("/app/backend", "migrate", "--all")}, {"image": "chat-backend:v2"}, {"rebuild": True}], ids=str
+)
+def test_another_image_or_command_makes_the_baseline_anew(stage: Stage, options: dict) -> None:
+    stage.docker.images["chat-backend:v2"] = Image("sha256:v2", {}, (), {})
+    stage.with_baseline()
+    stage.counts, stage.schemas = [OLD, FRESH, FRESH, FRESH], [SCHEMA, SCHEMA, SCHEMA]
+    result = stage.reset(**options)
+    assert result.facts["baseline_rebuilt"] is True
+    dropped = stage.changes.index("DROP DATABASE IF EXISTS chat_baseline WITH (FORCE)")
+    assert stage.changes[dropped - 1] == "ALTER DATABASE chat_baseline IS_TEMPLATE false"
+    assert stage.changes.index("ALTER DATABASE %s RENAME TO chat_baseline" % NEXT) > dropped
+
+
+def test_another_locale_makes_the_baseline_anew(stage: Stage) -> None:
+    stage.with_baseline()
+    stage.connection.answers["FROM pg_database d JOIN pg_tablespace"] = [
+        (16384, True, "c", "chat_owner", "UTF8", "ja_JP.utf8", "ja_JP.utf8", "", "", "pg_default", 7, "")
+    ]
+    stage.counts.append(FRESH)
+    assert stage.reset(check_mode=True).facts["baseline_rebuilt"] is True
+
+
+@pytest.mark.parametrize("change", ["rows", "schema"])
+def test_a_baseline_that_was_changed_never_goes_live(stage: Stage, change: str) -> None:
+    stage.with_baseline()
+    if change == "rows":
+        stage.counts[1] = (TableRows("public", "users", 6),)
+    else:
+        stage.schemas[0] = {}
+    with pytest.raises(DbopsError, match=r"The baseline 'chat_baseline' was changed after it was made: .*dbops_reset_rebuild=true"):
+        stage.reset()
+    assert not any("RENAME" in statement for statement in stage.changes)
+    assert stage.changes[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
+
+
+def test_somebody_elses_database_of_that_name_is_left_alone(stage: Stage) -> None:
+    stage.others = (BASELINE,)
+    with pytest.raises(DbopsError, match="Database 'chat_baseline' is in the way"):
+        stage.reset()
+    assert stage.changes == [] and stage.journal == []
+
+
+def test_a_baseline_that_could_not_be_kept_is_dropped_with_the_run(stage: Stage) -> None:
+    stage.connection.answers["IS_TEMPLATE true"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        stage.reset()
+    assert stage.changes[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
+    assert "ROLLBACK" in stage.connection.statements
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "strategy"),
+    [(140012, 10**9, [""]), (150000, 10**6, [""]), (150000, 10**9, [" STRATEGY file_copy"]), (180000, 10**9, [" STRATEGY file_copy"])],
+)
+def test_a_large_baseline_is_copied_by_file_where_the_server_can(version: int, size: int, strategy: list[str]) -> None:
+    connection = FakeConnection({"pg_database_size": [(size,)]}, server_version=version)
+    _baseline.copy_baseline(t.cast(t.Any, connection), "chat", NEXT, PROPERTIES)
+    created = [statement.rpartition('"pg_default"')[2] for statement in connection.statements if statement.startswith("CREATE")]
+    assert created == strategy
+    assert connection.said("file_copy_method = clone") == (["SET file_copy_method = clone"] if version >= 180000 else [])
+
+
+def test_where_the_file_system_cannot_clone_the_files_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_baseline, "attempt", lambda _connection, _statement: "could not clone file")
+    connection = FakeConnection({"pg_database_size": [(10**9,)]}, server_version=180000)
+    _baseline.copy_baseline(t.cast(t.Any, connection), "chat", NEXT, PROPERTIES)
+    assert connection.statements[-2] == "SET file_copy_method = copy"
+    assert connection.statements[-1].startswith("CREATE DATABASE")
 
 
 # --- the sandbox's data folder --------------------------------------------------------------------------------------------

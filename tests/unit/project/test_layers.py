@@ -20,7 +20,7 @@ TOP = {"_module"}
 LAYERS: list[set[str]] = [
     {"_seed"},  # a reset ends with it
     {"_backup"},  # what changes a database begins with it
-    {"_plan", "_restore_source", "_watchdog"},
+    {"_baseline", "_plan", "_restore_source", "_watchdog"},
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
