@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import ServerError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute, row, rows, sql, value
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import attempt, execute, row, rows, sql, value
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -36,6 +36,9 @@ _PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
 
 #: A name in PostgreSQL has at most 63 bytes (https://www.postgresql.org/docs/current/sql-syntax-lexical.html).
 NAME_BYTES = 63
+
+#: Seconds that dropping a database may take.
+_DROP_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class Properties:
 
 def exists(connection: Connection, database: str) -> bool:
     return bool(value(connection, "SELECT 1 FROM pg_database WHERE datname = %s", (database,)))
+
+
+def identity(connection: Connection, database: str) -> int:
+    """A database's OID, 0 where there is none: a name can change hands, this cannot."""
+    return int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = %s", (database,)) or 0)
 
 
 def size(connection: Connection, database: str) -> int:
@@ -277,8 +285,15 @@ def read_own(connection: Connection, name: str) -> dict[str, str]:
 
 
 def drop(connection: Connection, database: str) -> None:
-    """Drop a database, ending its sessions (https://www.postgresql.org/docs/current/sql-dropdatabase.html)."""
-    execute(connection, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+    """Drop a database, ending its sessions (https://www.postgresql.org/docs/current/sql-dropdatabase.html).
+
+    :raises ServerError: where that takes too long: the server waits for each of its processes to take note, a hanging one too.
+    """
+    execute(connection, "SET statement_timeout = '%ds'" % _DROP_SECONDS)
+    refused = attempt(connection, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+    execute(connection, "RESET statement_timeout")
+    if refused:
+        raise ServerError("Database '%s' could not be dropped: %s" % (database, refused))
 
 
 def derived_name(database: str, suffix: str) -> str:

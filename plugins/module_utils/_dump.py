@@ -116,7 +116,7 @@ def restore(tools: ToolBox, folder: str, database: str, jobs: int, without: t.Se
     outcome = tools.run("restore", argv, ((folder, _MOUNT + "/backup", False),), database)
     if outcome.rc != 0:
         raise DbopsError(
-            tool_failure("pg_restore", outcome, "the new database '%s'" % database) + " The live database is untouched.",
+            tool_failure("pg_restore", outcome, "the new database '%s'" % database),
             output=outcome.output,
         )
 

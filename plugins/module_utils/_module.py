@@ -24,6 +24,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
     Result,
     begin,
     new_run_id,
+    state_after_failure,
     timestamp,
     utc_now,
 )
@@ -161,6 +162,7 @@ class DbopsModule(AnsibleModule):
                 "started": started,
             }
         )
+        error.message += state_after_failure(request, operation, error)
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))

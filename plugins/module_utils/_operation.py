@@ -21,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _database, _
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
@@ -35,6 +35,9 @@ MARKER = "environment"
 
 #: The own setting that lists the seeds whose rows a database holds. It belongs to the contents: a restore takes it from the backup.
 SEEDS = "seeds"
+
+#: The operations that put another database in the place of the live one.
+REPLACES = ("restore", "reset")
 
 _TEMPORARY = re.compile(r"^dbops-([0-9]{8}T[0-9]{6}_[0-9a-f]{6})-")
 
@@ -70,7 +73,10 @@ class Request:
 
 @dataclass
 class Operation:
-    """An operation under way. ``maintenance`` is an autocommit session in the maintenance database."""
+    """An operation under way. ``maintenance`` is an autocommit session in the maintenance database.
+
+    ``live``: the OID that the database had at the start, 0 where there was none.
+    """
 
     request: Request
     run_id: str
@@ -83,6 +89,7 @@ class Operation:
     lock: OperationLock
     maintenance: Connection
     started_at: datetime.datetime
+    live: int = 0
     warnings: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     _clock: float = field(default_factory=time.monotonic)
@@ -228,6 +235,7 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
             lock=OperationLock(lock_session, target.database, holder),
             maintenance=maintenance,
             started_at=started_at,
+            live=_database.identity(maintenance, target.database),
         )
         operation.lock.announce()
         try:
@@ -237,6 +245,23 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
             operation.enter("")
         finally:
             operation.close()
+
+
+def state_after_failure(request: Request, operation: Operation | None, error: DbopsError) -> str:
+    """What a restore or a reset that failed has to say of the live database, looked up anew; empty where the error tells it itself."""
+    if request.operation not in REPLACES or request.check_mode or isinstance(error, (Refused, Busy)) or "rejected" in error.details:
+        return ""
+    if operation is None:
+        return " The live database is untouched: nothing was begun."
+    target = operation.target
+    try:
+        with session(target.address, target.maintenance_database, operation.application, read_only=True) as connection:
+            live = _database.identity(connection, operation.database)
+    except DbopsError:
+        return " Whether the live database is still the same cannot be asked: the server does not answer."
+    if live != operation.live:
+        return ""  # it was swapped: see after_swap
+    return " The live database is untouched: '%s' is still the one with OID %d." % (operation.database, live) if live else ""
 
 
 def gather_evidence(request: Request, maintenance: Connection, server: Server) -> _guard.Evidence:

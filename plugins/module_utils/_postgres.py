@@ -48,6 +48,9 @@ __all__ = [
 #: Oldest server that is tested (https://www.postgresql.org/support/versioning/).
 OLDEST_VERSION = 140000
 
+#: SQLSTATE insufficient_privilege (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_NO_RIGHT = "42501"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -144,7 +147,12 @@ def session(address: Address, database: str, application: str, read_only: bool =
     try:
         yield connection
     except psycopg2.Error as error:
-        raise ServerError("PostgreSQL refused in database '%s': %s" % (database, str(error).strip()), sqlstate=error.pgcode) from None
+        advice = (
+            " Role '%s' (dbops_user) lacks a right: restore and reset need a superuser." % address.user if error.pgcode == _NO_RIGHT else ""
+        )
+        raise ServerError(
+            "PostgreSQL refused in database '%s': %s%s" % (database, str(error).strip(), advice), sqlstate=error.pgcode
+        ) from None
     finally:
         connection.close()
 
@@ -271,7 +279,8 @@ def end_sessions(connection: Connection, database: str, seconds: float) -> int:
             return ended
         if time.monotonic() > deadline:
             raise ServerError(
-                "Sessions in database '%s' did not end within %.0f s: %s" % (database, seconds, "; ".join(map(str, left[:5])))
+                "Sessions in database '%s' did not end within %.0f s (dbops_restore_session_timeout, dbops_reset_session_timeout): %s."
+                % (database, seconds, "; ".join(map(str, left[:5])))
             )
         with_effect = rows(
             connection,

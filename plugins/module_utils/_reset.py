@@ -174,8 +174,7 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
     trouble = failure_of(runner, outcome, timeout, "dbops_reset_timeout")
     if trouble:
         raise DbopsError(
-            "The fresh database could not be built: %s. It says: %s. Database '%s' is untouched."
-            % (trouble, last_lines(outcome) or "(nothing)", operation.database),
+            "The fresh database could not be built: %s. It says: %s." % (trouble, last_lines(outcome) or "(nothing)"),
             output=outcome.output,
         )
 
@@ -190,8 +189,7 @@ def _load(operation: Operation, options: ResetOptions, fresh: Fresh, building: s
         connection.cursor().execute("ANALYZE")
     if wrong:
         raise DbopsError(
-            "The fresh database is not what was built in the sandbox: %s. Database '%s' is untouched."
-            % ("; ".join(wrong[:10]), operation.database),
+            "The fresh database is not what was built in the sandbox: %s." % "; ".join(wrong[:10]),
             differences=wrong,
         )
 
@@ -205,8 +203,8 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
         wrong += [] if fingerprint(read_snapshot(connection)) == baseline.schema else ["its schema is another one"]
     if wrong:
         raise DbopsError(
-            "The baseline '%s' was changed after it was made: %s. Database '%s' is untouched. Add -e dbops_reset_rebuild=true to make it anew."
-            % (baseline_name(operation.database), "; ".join(wrong[:10]), operation.database),
+            "The baseline '%s' was changed after it was made: %s. Add -e dbops_reset_rebuild=true to make it anew."
+            % (baseline_name(operation.database), "; ".join(wrong[:10])),
             differences=wrong,
         )
     _database.apply_properties(operation.maintenance, copy, properties)

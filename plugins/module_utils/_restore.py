@@ -185,7 +185,7 @@ def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, buil
     outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
     if outcome.rc != 0:
         raise DbopsError(
-            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building) + " The live database is untouched.",
+            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building),
             output=outcome.output,
         )
 
@@ -198,8 +198,7 @@ def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...
         wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
     if wrong:
         raise DbopsError(
-            "The restored copy differs from the manifest of '%s': %s. The live database is untouched."
-            % (backup.manifest.id, "; ".join(wrong[:10])),
+            "The restored copy differs from the manifest of '%s': %s." % (backup.manifest.id, "; ".join(wrong[:10])),
             differences=wrong,
         )
     snapshot = read_snapshot(connection)
@@ -220,7 +219,7 @@ def _compare_with_file(file: PlainFile, counted: tuple[TableRows, ...]) -> None:
     ]
     if wrong:
         raise DbopsError(
-            "The restored copy differs from the file '%s': %s. The live database is untouched." % (file.path, "; ".join(wrong[:10])),
+            "The restored copy differs from the file '%s': %s." % (file.path, "; ".join(wrong[:10])),
             differences=wrong,
         )
 
@@ -252,7 +251,8 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
     _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
     raise DbopsError(
         "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'."
-        % (name, " ".join(sick), rejected)
+        % (name, " ".join(sick), rejected),
+        rejected=rejected,
     )
 
 

@@ -142,8 +142,11 @@ def finish_interrupted(connection: Connection, database: str) -> list[str]:
         _unblock(connection, database)
         done.append("opened database '%s', which the interrupted run %s had blocked" % (database, run_id))
     for name in leftovers(connection, database):
-        _database.drop(connection, name)
-        done.append("dropped database '%s', left half-built by an interrupted run" % name)
+        try:
+            _database.drop(connection, name)
+            done.append("dropped database '%s', left half-built by an interrupted run" % name)
+        except DbopsError as error:  # the operation itself can do without
+            done.append("nothing, for now, about what an interrupted run has left half-built. %s" % error.message)
     return done
 
 

@@ -117,6 +117,6 @@ def test_what_cannot_be_built_replaces_nothing(options: dict[str, list[str]], v2
     before = stack.preview.contents()
     failed = controller.run("preview_reset", "-l", "preview", **options)
     assert not failed.ok
-    assert failed.message.endswith("Database 'chat_preview' is untouched.")
+    assert "The live database is untouched: 'chat_preview' is still the one with OID" in failed.message
     assert stack.preview.contents() == before
     assert stack.leftovers() == []

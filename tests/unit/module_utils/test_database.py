@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import typing as t
+
+import psycopg2
+import psycopg2.errors
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,4 +240,16 @@ def test_our_own_setting_is_set_read_and_taken_away() -> None:
 def test_dropping_ends_sessions_and_does_not_mind_that_it_is_gone() -> None:
     connection = FakeConnection()
     _database.drop(connection, 'a"b')
-    assert connection.statements == ['DROP DATABASE IF EXISTS "a""b" WITH (FORCE)']
+    assert connection.statements == [
+        "SET statement_timeout = '30s'",
+        'DROP DATABASE IF EXISTS "a""b" WITH (FORCE)',
+        "RESET statement_timeout",
+    ]
+
+
+def test_a_database_that_cannot_be_dropped_in_time_is_named() -> None:
+    """The server waits for each of its processes, and would for ever for one that hangs."""
+    connection = FakeConnection({"DROP DATABASE": psycopg2.errors.QueryCanceled("canceling statement due to statement timeout")})
+    with pytest.raises(ServerError, match="Database 'chat_next' could not be dropped: canceling statement"):
+        _database.drop(t.cast(t.Any, connection), "chat_next")
+    assert connection.statements[-1] == "RESET statement_timeout"

@@ -123,8 +123,8 @@ def test_every_tool_that_fails_is_an_error(tmp_path: Path) -> None:
         assert "HINT" in failed.value.details["output"]
 
 
-def test_a_failed_restore_says_that_the_live_database_is_untouched(tmp_path: Path) -> None:
+def test_a_failed_restore_names_the_database_that_it_was_building(tmp_path: Path) -> None:
     docker = FakeDocker()
     docker.outcomes = [FAILED]
-    with pytest.raises(DbopsError, match=r"'chat_next'.*The live database is untouched"):
+    with pytest.raises(DbopsError, match="the new database 'chat_next'"):
         _dump.restore(tools(tmp_path, docker), "/w", "chat_next", 1)

@@ -13,6 +13,7 @@ import re
 import stat
 import tempfile
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,46 @@ def test_facts_name_everything_and_hold_json_types_only() -> None:
         "migrate", "chat-production", "chat", "production", "chat-postgres-prod",
     )  # fmt: skip
     assert json.loads(json.dumps(facts)) == facts
+
+
+FAILURE = DbopsError("no")
+
+
+def failed(world_request: t.Any, now: int, error: DbopsError = FAILURE, live: int = 16384) -> str:
+    running = operation(Path("/b"), FakeConnection(), FakeDocker())
+    running.live = live
+
+    @contextlib.contextmanager
+    def look(*_arguments: t.Any, **_options: t.Any) -> t.Iterator[t.Any]:
+        if now < 0:
+            raise DbopsError("The server does not answer.")
+        yield FakeConnection({"SELECT oid": [(now,)]})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_operation, "session", look)
+        return _operation.state_after_failure(world_request, running, error)
+
+
+def replacing(**changes: t.Any) -> t.Any:
+    return replace(operation(Path("/b"), FakeConnection(), FakeDocker()).request, **{"operation": "restore", **changes})
+
+
+def test_a_failed_restore_proves_that_the_live_database_is_untouched() -> None:
+    assert failed(replacing(), now=16384) == " The live database is untouched: 'chat' is still the one with OID 16384."
+    assert failed(replacing(), now=16999) == "", "it was swapped: the error itself says so"
+    assert failed(replacing(), now=0, live=0) == ""
+    assert failed(replacing(), now=-1).startswith(" Whether the live database is still the same cannot be asked")
+    assert _operation.state_after_failure(replacing(), None, FAILURE) == " The live database is untouched: nothing was begun."
+
+
+@pytest.mark.parametrize("error", [Refused("no"), Busy("no"), DbopsError("swapped back", rejected="chat_rejected")])
+def test_an_error_that_tells_the_state_itself_is_left_alone(error: DbopsError) -> None:
+    assert failed(replacing(), now=16384, error=error) == ""
+
+
+def test_only_what_replaces_the_live_database_tells_of_it() -> None:
+    assert failed(replacing(operation="backup"), now=16384) == ""
+    assert failed(replacing(check_mode=True), now=16384) == ""
 
 
 def test_run_ids_sort_by_time_and_are_safe_everywhere() -> None:

@@ -195,6 +195,6 @@ def test_nothing_is_ended_where_nobody_is(clock: FakeClock) -> None:
 
 def test_a_session_that_does_not_end_is_named(clock: FakeClock) -> None:
     connection = FakeConnection({"coalesce(usename": [READER]})
-    with pytest.raises(ServerError, match="'chat' did not end within 10 s: pid 7, user ann"):
+    with pytest.raises(ServerError, match=r"'chat' did not end within 10 s \(dbops_restore_session_timeout, .*: pid 7, user ann"):
         end_sessions(connection, "chat", 10)
     assert 1010 <= clock.now < 1011

@@ -169,7 +169,7 @@ def test_check_mode_builds_only_in_the_sandbox_and_shows_the_same_diff(stage: St
 )
 def test_a_runner_that_fails_leaves_the_live_database_untouched(stage: Stage, outcomes: list) -> None:
     stage.docker.outcomes = outcomes
-    with pytest.raises(DbopsError, match=r"could not be built: .*It says: no such column\. Database 'chat' is untouched"):
+    with pytest.raises(DbopsError, match=r"could not be built: .*It says: no such column\."):
         stage.reset()
     assert stage.changes == []
 

@@ -219,9 +219,7 @@ def test_older_replaced_databases_are_dropped_only_where_that_was_asked_for(stag
 def test_a_copy_with_other_counts_never_goes_live(stage: Stage) -> None:
     stage.publish()
     stage.counted = (TableRows("public", "users", 2), TableRows("public", "messages", 5))
-    with pytest.raises(
-        DbopsError, match=r"differs from the manifest .*: table public.users has 2 rows instead of 3\. The live database is untouched"
-    ):
+    with pytest.raises(DbopsError, match=r"differs from the manifest .*: table public.users has 2 rows instead of 3\."):
         stage.restore()
     assert renames(stage) == []
     assert stage.journal[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
@@ -486,7 +484,7 @@ def test_a_custom_file_is_loaded_by_pg_restore(stage: Stage, tmp_path: Path) -> 
 
 def test_a_file_that_psql_refuses_leaves_the_live_database_untouched(stage: Stage, tmp_path: Path) -> None:
     stage.docker.outcomes = [Outcome(3, "", 'psql:/dbops/file:9: ERROR:  relation "x" already exists\n')]
-    with pytest.raises(DbopsError, match=r'relation "x" already exists.*The live database is untouched'):
+    with pytest.raises(DbopsError, match=r'relation "x" already exists'):
         stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
     assert renames(stage) == [] and "DROP DATABASE" in stage.journal[-1]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import typing as t
 
+import psycopg2
+import psycopg2.errors
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _postgres, _swap
@@ -68,7 +70,11 @@ class Server(FakeConnection):
 
 
 def changes(connection: FakeConnection) -> list[str]:
-    return [statement for statement in connection.statements if not statement.lstrip().startswith("SELECT")]
+    return [
+        statement
+        for statement in connection.statements
+        if not statement.lstrip().startswith("SELECT") and "statement_timeout" not in statement
+    ]
 
 
 def swap(connection: FakeConnection) -> str:
@@ -193,6 +199,13 @@ def test_a_database_that_a_dead_run_blocked_is_opened_and_its_half_built_copy_dr
         "dropped database 'chat_next_%s', left half-built by an interrupted run" % OTHER_RUN,
     ]
     assert changes(connection) == [*UNBLOCK[1:], 'DROP DATABASE IF EXISTS "chat_next_%s" WITH (FORCE)' % OTHER_RUN]
+
+
+def test_what_cannot_be_dropped_now_does_not_stop_the_next_operation() -> None:
+    connection = crashed(False, "chat", "chat_next_" + OTHER_RUN)
+    connection.answers["DROP DATABASE"] = psycopg2.errors.QueryCanceled("canceling statement due to statement timeout")
+    [_opened, told] = _swap.finish_interrupted(connection, "chat")
+    assert told.startswith("nothing, for now") and "could not be dropped: canceling statement" in told
 
 
 def test_what_a_living_run_is_doing_is_left_alone() -> None:
