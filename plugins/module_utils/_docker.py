@@ -15,6 +15,7 @@ import fnmatch
 import json
 import re
 import tempfile
+import time
 import typing as t
 from dataclasses import dataclass, field
 
@@ -24,6 +25,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils._process import KEP
 #: Everything this collection makes in the engine carries these labels: the run that made it, and the database it was made for.
 LABEL_RUN = "dbops.run"
 LABEL_TARGET = "dbops.target"
+
+#: Seconds that the engine may take to let a removed container leave its network.
+_LEAVING_SECONDS = 10.0
 
 _ENGINE_TROUBLE = (
     (
@@ -264,11 +268,20 @@ class Docker:
         self._call(["network", "create", "--internal"] + label_flags(labels) + [name])
 
     def remove(self, kind: str, name: str) -> None:
-        """Remove a container (with its anonymous volumes) or a network; silent where it is gone already."""
+        """Remove a container (with its anonymous volumes) or a network; silent where it is gone already.
+
+        A network is waited for that a container is just leaving.
+        """
         argv = ["container", "rm", "--force", "--volumes", name] if kind == "container" else ["network", "rm", name]
-        outcome = self._call(argv, check=False)
-        if outcome.rc != 0 and not any(word in outcome.stderr.lower() for word in ("no such", "not found", "already in progress")):
-            raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, outcome.stderr.strip()))
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while True:
+            outcome = self._call(argv, check=False)
+            said = outcome.stderr.lower()
+            if outcome.rc == 0 or any(word in said for word in ("no such", "not found", "already in progress")):
+                return
+            if "active endpoints" not in said or time.monotonic() > deadline:
+                raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, outcome.stderr.strip()))
+            time.sleep(0.2)
 
     def restart(self, container: str, timeout: float = 120) -> None:
         outcome = self._call(["container", "restart", container], check=False, timeout=timeout)

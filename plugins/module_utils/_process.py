@@ -88,6 +88,7 @@ def run_process(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # a terminal that closes or a Ctrl-C is for this process, which then ends its children in order
         )
     finally:
         if stdin_path:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dbops.postgres.plugins.module_utils import _docker
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import (
     Docker,
     OneShot,
@@ -28,7 +29,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._docker import (
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeEngine, recorded
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeEngine, recorded
 
 INSPECT: dict[str, t.Any] = json.loads(recorded("inspect_20_10.json"))
 
@@ -415,9 +416,18 @@ def test_removing_what_is_gone_is_fine(stderr: str) -> None:
     Docker(execute=FakeEngine(docker=Outcome(1, "", stderr))).remove("network", "x")
 
 
-def test_what_cannot_be_removed_is_said() -> None:
+def test_what_cannot_be_removed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(_docker, "time", clock)
     with pytest.raises(EngineError, match=r"network 'x' could not be removed: .*active endpoints"):
         Docker(execute=FakeEngine(docker=Outcome(1, "", "error: network x has active endpoints"))).remove("network", "x")
+
+
+def test_a_network_is_waited_for_that_a_container_is_just_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_docker, "time", FakeClock())
+    answers = [Outcome(1, "", "error: network x has active endpoints"), Outcome(0, "", "")]
+    Docker(execute=lambda *_arguments, **_options: answers.pop(0)).remove("network", "x")
+    assert answers == []
 
 
 def test_a_failed_restart_is_said() -> None:

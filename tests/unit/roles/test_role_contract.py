@@ -161,11 +161,11 @@ def stays_thin(role: Path) -> list[str]:
 
 
 def empty_variables_are_not_given(role: Path) -> list[str]:
-    """A survey gives an empty text for a field that nobody filled in: where there is a default, that counts then."""
+    """A survey gives an empty text (AWX makes null of it) for a field that nobody filled in: where there is a default, that counts then."""
     defaults = load(role.parent / SHARED_ROLE / "defaults" / "main.yml") | load(role / "defaults" / "main.yml")
     handed_on = re.findall(r"^ +(\w+): \"\{\{ (dbops_\w+) ", texts(role, "tasks", "vars"), re.MULTILINE)
     return [
-        f"{option}: {name} is handed on although it may be empty: \"{{{{ omit if {name} == '' else {name} }}}}\""
+        f"{option}: {name} is handed on although it may be empty: \"{{{{ omit if {name} in ['', none] else {name} }}}}\""
         for option, name in handed_on
         if name in defaults and option != "confirm"
     ]
@@ -206,7 +206,7 @@ def left_out() -> list[tuple[str, str, str]]:
     """``(role, module option, variable)`` of all that is left out where the variable is empty."""
     found = []
     for role in ROLES:
-        pairs = re.findall(r"^ +(\w+): \"\{\{ omit if (dbops_\w+) == ''", texts(role, "tasks", "vars"), re.MULTILINE)
+        pairs = re.findall(r"^ +(\w+): \"\{\{ omit if (dbops_\w+) in \['', none\] else", texts(role, "tasks", "vars"), re.MULTILINE)
         found += [(role.name, option, name) for option, name in pairs]
     return found
 
@@ -233,8 +233,8 @@ GOOD = {
         "---\nargument_specs:\n  main:\n    options:\n      dbops_container: {type: str, default: db}\n"
         "      dbops_backup_dir: {type: path, default: /opt/backups}\n"
     ),
-    "target/vars/main.yml": "---\n__dbops_target:\n  container: \"{{ omit if dbops_container == '' else dbops_container }}\"\n"
-    "  backup_dir: \"{{ omit if dbops_backup_dir == '' else dbops_backup_dir }}\"\n",
+    "target/vars/main.yml": "---\n__dbops_target:\n  container: \"{{ omit if dbops_container in ['', none] else dbops_container }}\"\n"
+    "  backup_dir: \"{{ omit if dbops_backup_dir in ['', none] else dbops_backup_dir }}\"\n",
     "target/tasks/main.yml": "---\n- name: Nothing\n  ansible.builtin.debug:\n",
     "fetch/README.md": "# fetch\n",
     "fetch/defaults/main.yml": "---\n# dbops_fetch_never: commented out\ndbops_fetch_jobs: 2\n",
@@ -245,7 +245,7 @@ GOOD = {
     "fetch/tasks/main.yml": (
         "---\n- name: Describe\n  ansible.builtin.import_role:\n    name: dbops.postgres.target\n"
         '- name: Fetch\n  dbops.postgres.fetch:\n    command: x\n    id: "{{ dbops_fetch_id }}"\n'
-        "    jobs: \"{{ omit if dbops_fetch_jobs == '' else dbops_fetch_jobs }}\"\n"
+        "    jobs: \"{{ omit if dbops_fetch_jobs in ['', none] else dbops_fetch_jobs }}\"\n"
         '    more: "{{ __dbops_target }}"\n  register: __dbops_fetch_result\n'
     ),
 }
