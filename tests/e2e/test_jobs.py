@@ -184,10 +184,18 @@ def awx(controller: Controller, repository: Path, environment: dict[str, str]) -
 def actions(controller: Controller, stack: Stack, repository: Path, collections: Path) -> Controller:
     """A workflow step of GitHub Actions: ansible-playbook in the repository, with colours and no terminal."""
 
+    own = {
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "ANSIBLE_FORCE_COLOR": "true",
+        "GITHUB_ACTOR": "octocat",
+        # A connection that an earlier test has left open would have no key to check.
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(controller.home / "cp"),
+    }
+
     class Step(Controller):
         def start(self, playbook: str, *arguments: str, **options: Any) -> Any:
-            env = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_FORCE_COLOR": "true", "GITHUB_ACTOR": "octocat"}
-            return super().start(f"{playbook}.yml", *arguments, cwd=repository, env={**env, **(options.pop("env", None) or {})}, **options)
+            options |= {"cwd": repository, "env": {**own, **(options.get("env") or {})}}
+            return super().start(f"{playbook}.yml", *arguments, **options)
 
     return Step(controller.home, repository / "inventory")
 
