@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+import checks_examples
 from machine import COLLECTIONS, ROOT, files
 from stages import Stage, bad, exits_zero, says
 
@@ -41,6 +42,7 @@ def check(stage: Stage) -> None:
         ["ansible-lint", "--offline", "--profile", "production"],
         says(r"Passed: 0 failure\(s\), 0 warning\(s\) in (\d+) files processed", "{} files, profile production"),
     )
+    checks_examples.check(stage)
 
 
 def shell_scripts() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import checks_e2e
+import checks_examples
 import checks_package
 import checks_sanity
 import checks_unit
@@ -161,3 +162,16 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(stage: stages.Stage, 
     done = stage.run(["sh", "-c", "sleep 60 & echo started; wait"], cwd=tmp_path, limit=1)
     assert done.code == 124 and "started" in done.output
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+    ("done", "tally"),
+    [
+        (Finished(0, " completed a.yml\n completed b.yml\nNo findings to report."), Tally(passed=1)),
+        (Finished(0, " completed a.yml\nNo findings to report."), Tally(failed=1)),
+        (Finished(0, ""), Tally(failed=1)),
+        (Finished(14, " completed a.yml\n completed b.yml\n1 finding"), Tally(failed=1)),
+    ],
+)
+def test_zizmor_must_look_at_every_file(done: Finished, tally: Tally) -> None:
+    assert checks_examples.judge_zizmor(2)(done).tally == tally
