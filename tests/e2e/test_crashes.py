@@ -166,14 +166,14 @@ class Stage:
         return {"old"} if here < new_from else {"new"} if here > new_from else {"old", "new"}
 
     @contextlib.contextmanager
-    def stopped_in(self, phase: str) -> Iterator[tuple[Started, Caught]]:
+    def stopped_in(self, phase: str, **options: Any) -> Iterator[tuple[Started, Caught]]:
         if phase in FLEETING:
-            started = self.case.start(self.controller, self.server)
+            started = self.case.start(self.controller, self.server, **options)
             with at_the_end_of(self.hand, self.server, self.case.operation, FLEETING[phase]) as caught:
                 yield started, caught
             return
         for _time in range(TRIES):
-            started = self.case.start(self.controller, self.server)
+            started = self.case.start(self.controller, self.server, **options)
             caught = stop_in(self.hand, self.server, self.case.operation, phase)
             if caught:
                 yield started, caught
@@ -219,21 +219,16 @@ def test_a_module_that_is_killed(name: str, phase: str, controller: Controller, 
 def test_a_connection_that_is_cut(name: str, phase: str, terminal: bool, controller: Controller, stack: Stack, hand: Hand) -> None:
     """Without a terminal the module goes on to its end; with one (no pipelining) it is told, and cleans up on its way out."""
     stage = Stage(name, controller, stack, hand)
-    with Eye(stage.server, stage.case.operation) as eye:
-        started = controller.start(
-            *(stage.case.playbook, "-l", stage.server.host),
-            env={"ANSIBLE_PIPELINING": str(not terminal)},
-            **stage.case.variables,
-        )
-        _pid, _port, card = eye.wait_for(phase)
+    with stage.stopped_in(phase, env={"ANSIBLE_PIPELINING": str(not terminal)}) as (started, caught):
         hand.cut_connections()
         cut = started.wait()
-        assert not cut.ok, cut.output
+        caught.go_on()
+    assert not cut.ok, cut.output
 
     following = controller.run("backup", "-l", stage.server.host, dbops_lock_wait=60)
     assert following.ok, following.output
     stage.assert_clean()
-    [entry] = [entry for entry in journal(stack, stage.server) if entry["run_id"] == card["run_id"]]
+    [entry] = [entry for entry in journal(stack, stage.server) if entry["run_id"] == caught.run_id]
     assert entry["result"] == "ok" or "Interrupted by signal" in entry["message"]
     assert terminal or entry["result"] == "ok"
     assert stage.state == ("old" if entry["result"] != "ok" or name == "backup" else "new")

@@ -41,8 +41,8 @@ def command(*argv: str, stdin: str | None = None, check: bool = True) -> subproc
     return done
 
 
-def as_root(*argv: str) -> subprocess.CompletedProcess[str]:
-    return command(*([] if os.geteuid() == 0 else ["sudo", "--non-interactive"]), *argv)
+def as_root(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return command(*([] if os.geteuid() == 0 else ["sudo", "--non-interactive"]), *argv, check=check)
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 30) -> T:
@@ -267,7 +267,7 @@ class Stack:
         found += command("docker", "network", "ls", "--filter", f"label={LABEL}", "--format", "network {{.Name}} {{.Labels}}").stdout
         identifiers = [server.identifier for server in self.servers]
         folders = self.ssh("find ${TMPDIR:-/tmp} -maxdepth 1 -name 'dbops-*' -user deploy 2>/dev/null || true").stdout
-        return [line for line in found.splitlines() if any(identifier in line for identifier in identifiers)] + folders.splitlines()
+        return [line for line in (found + folders).splitlines() if any(identifier in line for identifier in identifiers)]
 
     def everything(self) -> dict[str, Any]:
         """All that a check must not change, and that a test can look at from outside."""
