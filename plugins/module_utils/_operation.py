@@ -23,7 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABE
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
 from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, resolve
 
@@ -210,6 +210,7 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
     with session(target.address, target.maintenance_database, application, read_only) as maintenance, session(
         target.address, target.maintenance_database, application + " lock", read_only
     ) as lock_session:
+        _require_ones_own(request, maintenance)
         server = read_server(maintenance)
         evidence = gather_evidence(request, maintenance, server)
         _guard.decide(request.operation, request.risk, evidence, request.confirm, request.caller.selection, request.check_mode)
@@ -262,6 +263,19 @@ def state_after_failure(request: Request, operation: Operation | None, error: Db
     if live != operation.live:
         return ""  # it was swapped: see after_swap
     return " The live database is untouched: '%s' is still the one with OID %d." % (operation.database, live) if live else ""
+
+
+def _require_ones_own(request: Request, maintenance: Connection) -> None:
+    """What new databases are made from, and where the lock lives, belong to the server."""
+    database = request.target.database
+    template = value(maintenance, "SELECT datistemplate FROM pg_database WHERE datname = %s", (database,))
+    if template and request.risk is not _guard.Risk.READ:
+        raise DbopsError("'%s' is a template, from which new databases are made: name your own database with dbops_database." % database)
+    if database == request.target.maintenance_database and request.operation in REPLACES:
+        raise DbopsError(
+            "'%s' cannot be replaced, since others are renamed from it: name your own database with dbops_database,"
+            " or another maintenance database with dbops_maintenance_database." % database
+        )
 
 
 def gather_evidence(request: Request, maintenance: Connection, server: Server) -> _guard.Evidence:

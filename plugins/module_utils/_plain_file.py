@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import stat
 import typing as t
 import zlib
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ def inspect_file(path: str) -> PlainFile:
     """
     try:
         status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read without end
+            raise DbopsError("'%s' is neither a file nor the folder of a backup: name what pg_dump has written." % path)
         with open(path, "rb") as stream:
             magic = stream.read(5)
     except OSError as error:

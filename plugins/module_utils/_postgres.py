@@ -163,7 +163,7 @@ def _connect_sentence(error: str, address: Address, database: str) -> str:
     for sign, words in (
         (
             "password authentication failed",
-            "dbops_password (or the container's POSTGRES_PASSWORD, which only counts when the data folder is made) does not fit",
+            "dbops_user or dbops_password (or the container's POSTGRES_PASSWORD, which only counts when the data folder is made) does not fit",
         ),
         ("no password supplied", "give dbops_password"),
         ("too many clients", "free connections first: another session must end"),

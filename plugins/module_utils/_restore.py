@@ -72,6 +72,10 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         _swap.require_swappable(operation.maintenance, operation.database)
     operation.enter("restore: check")
     require_restorable(operation, source)
+    if source.made > operation.started_at:
+        operation.warnings.append(
+            "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
+        )
     lost = rows_lost(operation, source) if exists else {}
     facts: dict[str, t.Any] = {"source": source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
     diff = _diff(operation, source, lost)

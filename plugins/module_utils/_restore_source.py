@@ -143,19 +143,24 @@ def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
         }
 
 
+def _age(operation: Operation, source: Source) -> float:
+    """Seconds; none where the clock has jumped back since."""
+    return max(0.0, (operation.started_at - source.made).total_seconds())
+
+
 def source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
     return {
         "name": source.name,
         "kind": "backup" if source.backup else "file (%s)" % (source.file.kind if source.file else ""),
         "made": timestamp(source.made),
-        "age_seconds": int((operation.started_at - source.made).total_seconds()),
+        "age_seconds": int(_age(operation, source)),
         "server_major": source.server_major,
         "needed": source.needed,
     }
 
 
 def announce(operation: Operation, source: Source, lost: dict[str, int]) -> list[str]:
-    age = duration_text((operation.started_at - source.made).total_seconds())
+    age = duration_text(_age(operation, source))
     free = data_volume_space(operation)
     lines = [
         "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),

@@ -308,6 +308,28 @@ def test_only_what_replaces_the_live_database_tells_of_it() -> None:
     assert failed(replacing(check_mode=True), now=16384) == ""
 
 
+@pytest.mark.parametrize(
+    ("operation_name", "database", "template", "words"),
+    [
+        ("backup", "template1", True, "is a template"),
+        ("restore", "mine_as_template", True, "is a template"),
+        ("restore", "postgres", False, "cannot be replaced"),
+        ("reset", "postgres", False, "cannot be replaced"),
+        ("backup", "postgres", False, ""),
+        ("restore", "chat", False, ""),
+    ],
+)
+def test_the_servers_own_databases_are_refused(operation_name: str, database: str, template: bool, words: str) -> None:
+    asked = replacing(operation=operation_name)
+    asked = replace(asked, target=replace(asked.target, database=database))
+    connection = FakeConnection({"SELECT datistemplate": [(template,)]})
+    if not words:
+        _operation._require_ones_own(asked, t.cast(t.Any, connection))
+        return
+    with pytest.raises(DbopsError, match=words):
+        _operation._require_ones_own(asked, t.cast(t.Any, connection))
+
+
 def test_run_ids_sort_by_time_and_are_safe_everywhere() -> None:
     ids = {new_run_id() for _time in range(20)}
     assert len(ids) == 20

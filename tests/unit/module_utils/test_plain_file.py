@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import stat
 import time
@@ -183,7 +184,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.sql", tmp_path):
-        with pytest.raises(DbopsError, match="cannot be read"):
+        with pytest.raises(DbopsError, match="cannot be read|is neither a file nor"):
             inspect_file(str(path))
 
 
@@ -278,3 +279,9 @@ def test_statements_about_whole_databases_are_refused(tmp_path: Path, line: str)
 
 def test_a_command_after_the_rows_is_found(tmp_path: Path) -> None:
     assert not passes(tmp_path, WHOLE.replace("5\t1\t\\N\n\\.\n", "5\t1\t\\N\n\\.\n\\connect chat\n"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DbopsError, match="is neither a file nor the folder of a backup"):
+        inspect_file(str(tmp_path / "pipe"))
