@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Databases as people have them: awkward names, and contents that simple tools lose. What comes back is compared byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+
+from controller import Controller
+from faults import left_behind
+from stack import Server, Stack
+
+NAMES = [
+    'it\'s "mine" now',
+    "Café-データ 100%",
+    "chat; DROP DATABASE chat; --",
+    "-n --clean $(id) `id` \\1",
+    "host=elsewhere dbname=chat",
+    "postgresql://elsewhere/chat",
+    ".hidden/../up",
+    "UPPER_lower",
+    "x" * 63,
+]
+
+LARGE_OBJECTS = [
+    "SELECT lo_from_bytea(0, decode(repeat(md5(n::text), 300), 'hex')) FROM generate_series(1, 5) n",
+    "CREATE TABLE documents (id int PRIMARY KEY, body oid)",
+    "INSERT INTO documents SELECT row_number() OVER (), oid FROM pg_largeobject_metadata",
+    "COMMENT ON TABLE documents IS 'with ''quotes'' and\na second line'",
+]
+
+EXTENSIONS = [
+    *(f'CREATE EXTENSION "{name}"' for name in ("pg_trgm", "hstore", "citext", "uuid-ossp", "btree_gist", "file_fdw")),
+    "CREATE TABLE tagged (id uuid PRIMARY KEY DEFAULT uuid_generate_v4(), tags hstore, name citext UNIQUE)",
+    "INSERT INTO tagged (tags, name) SELECT hstore('n', n::text), 'name ' || n FROM generate_series(1, 100) n",
+    "CREATE INDEX ON tagged USING gist (name gist_trgm_ops)",
+    "CREATE SERVER elsewhere FOREIGN DATA WRAPPER file_fdw",
+    "CREATE FOREIGN TABLE far (id int) SERVER elsewhere OPTIONS (filename '/etc/hostname')",
+]
+
+PARTITIONS = [
+    "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at date NOT NULL, kind text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
+    "CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY LIST (kind)",
+    "CREATE TABLE events_2025_a PARTITION OF events_2025 FOR VALUES IN ('a')",
+    "CREATE TABLE events_2025_rest PARTITION OF events_2025 DEFAULT",
+    "CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+    "INSERT INTO events (at, kind) SELECT date '2025-01-01' + n % 700, chr(97 + n % 3) FROM generate_series(1, 5000) n",
+    "CREATE TABLE parents (id int PRIMARY KEY)",
+    "CREATE TABLE heirs (more text) INHERITS (parents)",
+    "INSERT INTO heirs SELECT n, 'x' FROM generate_series(1, 10) n",
+]
+
+SCHEMAS = [
+    *(f'CREATE SCHEMA "{name}"' for name in ("Sales Dept", "o'brien", "データ", "pg", 'say "hi"')),
+    *(
+        f'CREATE TABLE "{name}"."Order" ("select" int PRIMARY KEY, "the ""text""" text)'
+        for name in ("Sales Dept", "o'brien", "データ", "pg")
+    ),
+    'INSERT INTO "Sales Dept"."Order" SELECT n, E\'a\\tb\\\\.\\n\\\\.\\n\' || n FROM generate_series(1, 10) n',
+    'CREATE VIEW "データ"."a view" AS SELECT * FROM "Sales Dept"."Order"',
+    'CREATE MATERIALIZED VIEW "pg".sums AS SELECT count(*) FROM "Sales Dept"."Order"',
+    'CREATE FUNCTION "o\'brien".f() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RETURN NEW; END $f$',
+    'CREATE TRIGGER "a trigger" BEFORE INSERT ON "pg"."Order" FOR EACH ROW EXECUTE FUNCTION "o\'brien".f()',
+    "CREATE TYPE mood AS ENUM ('sad', 'it''s \"fine\"')",
+    "CREATE DOMAIN percent AS int CHECK (VALUE BETWEEN 0 AND 100)",
+    "CREATE SEQUENCE counted START 7 INCREMENT 3",
+    "SELECT nextval('counted')",
+    'ALTER TABLE "pg"."Order" ENABLE ROW LEVEL SECURITY',
+    'CREATE POLICY own ON "pg"."Order" USING ("select" > 0)',
+    "CREATE PUBLICATION all_of_it FOR ALL TABLES",
+    "CREATE UNLOGGED TABLE fleeting AS SELECT 1 AS one",
+    "CREATE TABLE nothing ()",
+    "INSERT INTO nothing DEFAULT VALUES",
+]
+
+MANY_TABLES = [
+    "DO $$ BEGIN FOR n IN 1..300 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, v text)', n);"
+    " EXECUTE format('INSERT INTO t%s SELECT i, md5(i::text) FROM generate_series(1, %s) i', n, n); END LOOP; END $$"
+]
+
+
+@pytest.fixture
+def of_its_own(stack: Stack, production: Server) -> Iterator[Server]:
+    """The production server with whatever a test creates on it; nothing of that is left."""
+    stack.fill("v2-empty")
+    before = {name for (name,) in production.rows("SELECT datname FROM pg_database", database="postgres")}
+    yield production
+    for (name,) in production.rows("SELECT datname FROM pg_database", database="postgres"):
+        if name not in before:
+            quoted = name.replace('"', '""')
+            production.do(f'DROP DATABASE "{quoted}" WITH (FORCE)', database="postgres")
+
+
+def round_trip(controller: Controller, stack: Stack, server: Server, database: str) -> None:
+    """Backup, verification, accident, check, restore, undo."""
+    variables = {"dbops_database": database, "dbops_backends": [], "dbops_confirm": f"restore:{database}"}
+    whole = digest(server, database)
+    made = controller.run("backup", "-l", "production", **{**variables, "dbops_confirm": ""})
+    assert made.ok, made.output
+    backup = made.result()["backup"]["id"]
+
+    server.do("CREATE TABLE made_since AS SELECT 1", database=database)
+    damaged = digest(server, database)
+    checked = controller.run("restore", "-l", "production", "--check", **variables, dbops_restore_backup=backup)
+    assert checked.ok, checked.output
+    assert digest(server, database) == damaged
+
+    restored = controller.run("restore", "-l", "production", **variables, dbops_restore_backup="latest")
+    assert restored.ok, restored.output
+    assert digest(server, database) == whole
+    assert not [text for text in restored.result().get("warnings", []) if "not exactly" in text]
+
+    undone = controller.run("restore", "-l", "production", **variables, dbops_restore_backup="undo")
+    assert undone.ok, undone.output
+    assert digest(server, database) == damaged
+    assert [line for line in left_behind(stack) if not line.startswith("database ")] == []
+
+
+def digest(server: Server, database: str) -> str:
+    """Of the whole plain dump, large objects too. The name goes in as libpq takes it, whatever is in it."""
+    name = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return hashlib.sha256(server.dump(name)).hexdigest()
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] if number else []) for number, name in enumerate(NAMES)])
+def test_a_name(name: str, of_its_own: Server, controller: Controller, stack: Stack) -> None:
+    quoted = name.replace('"', '""')
+    of_its_own.do(f'CREATE DATABASE "{quoted}" TEMPLATE e2e_v2', database="postgres")
+    round_trip(controller, stack, of_its_own, name)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        pytest.param(LARGE_OBJECTS + EXTENSIONS + PARTITIONS + SCHEMAS, id="everything at once"),
+        pytest.param(MANY_TABLES, id="300 tables", marks=pytest.mark.long),
+    ],
+)
+def test_contents(statements: list[str], of_its_own: Server, controller: Controller, stack: Stack) -> None:
+    of_its_own.do("CREATE DATABASE awkward", database="postgres")
+    of_its_own.do(*statements, database="awkward")
+    round_trip(controller, stack, of_its_own, "awkward")
+
+
+@pytest.mark.parametrize(
+    "statements", [EXTENSIONS + PARTITIONS + SCHEMAS, pytest.param(MANY_TABLES, marks=pytest.mark.long)], ids=["kinds", "300 tables"]
+)
+def test_a_plan_is_made_on_the_same_schema(statements: list[str], of_its_own: Server, controller: Controller, stack: Stack) -> None:
+    """The sandbox is given everything that the database has, else the plan is refused."""
+    name = NAMES[0]
+    quoted = name.replace('"', '""')
+    of_its_own.do(f'CREATE DATABASE "{quoted}"', database="postgres")
+    of_its_own.do(*statements, database=name)
+    runner = ["sh", "-c", 'psql --no-psqlrc --set=ON_ERROR_STOP=1 "$0" --command "CREATE TABLE planned (id int)"']
+    conninfo = (
+        f"host={of_its_own.name} user=postgres password='{of_its_own.env['POSTGRES_PASSWORD']}' dbname='" + name.replace("'", "\\'") + "'"
+    )
+    variables = {"dbops_database": name, "dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": [*runner, conninfo]}
+    checked = controller.run("migrate", "-l", "production", "--check", "--diff", **variables)
+    assert checked.ok, checked.output
+    assert "CREATE TABLE planned (id int)" in checked.result()["diff"]["prepared"]
+    done = controller.run("migrate", "-l", "production", **variables)
+    assert done.ok and done.changed, done.output
+    assert of_its_own.value("SELECT count(*) FROM planned", database=name) == 0
