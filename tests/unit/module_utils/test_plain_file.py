@@ -184,7 +184,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.sql", tmp_path):
-        with pytest.raises(DbopsError, match="cannot be read|is neither a file nor"):
+        with pytest.raises(DbopsError, match=r"cannot be read|is neither a file nor"):
             inspect_file(str(path))
 
 
