@@ -44,7 +44,7 @@ EXTENSIONS = [
 ]
 
 PARTITIONS = [
-    "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at date NOT NULL, kind text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
+    "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at date NOT NULL, kind text, UNIQUE (id, at, kind)) PARTITION BY RANGE (at)",
     "CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY LIST (kind)",
     "CREATE TABLE events_2025_a PARTITION OF events_2025 FOR VALUES IN ('a')",
     "CREATE TABLE events_2025_rest PARTITION OF events_2025 DEFAULT",
@@ -56,7 +56,7 @@ PARTITIONS = [
 ]
 
 SCHEMAS = [
-    *(f'CREATE SCHEMA "{name}"' for name in ("Sales Dept", "o'brien", "データ", "pg", 'say "hi"')),
+    *(f'CREATE SCHEMA "{name}"' for name in ("Sales Dept", "o'brien", "データ", "pg", 'say ""hi""')),
     *(
         f'CREATE TABLE "{name}"."Order" ("select" int PRIMARY KEY, "the ""text""" text)'
         for name in ("Sales Dept", "o'brien", "データ", "pg")
