@@ -109,20 +109,7 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     if operation.check_mode:
         line = "Would reset database '%s' to %s, %s." % (operation.database, _extent(baseline.tables), how)
         return Result(True, [line], facts, diff)
-    building = _swap.building_name(operation.database, operation.run_id)
-    try:
-        if fresh:
-            _load(operation, options, fresh, building, properties)
-            keep_baseline(operation.maintenance, operation.database, building, baseline)
-        _copy(operation, baseline, building, properties)
-        sick_before = _backend.sick(operation.docker, operation.target.backends)
-        operation.enter("reset: swap")
-        facts["replaced"] = _swap.swap(
-            operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout
-        )
-    except BaseException:
-        _swap.drop_building(operation.maintenance, building)
-        raise
+    sick_before, facts["replaced"] = _replace(operation, options, baseline, fresh, properties)
     restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
     facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
     journal = {name: facts[name] for name in ("schema_after", "image", "baseline_rebuilt", "replaced")}
@@ -177,6 +164,30 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
             "The fresh database could not be built: %s. It says: %s." % (trouble, last_lines(outcome) or "(nothing)"),
             output=outcome.output,
         )
+
+
+def _replace(
+    operation: Operation, options: ResetOptions, baseline: Baseline, fresh: Fresh | None, properties: _database.Properties
+) -> tuple[list[str], str]:
+    """A copy of the baseline (made anew first, where there is a fresh one) becomes the live database.
+
+    :returns: the backends that were not well before, and the name under which the replaced database is kept.
+    """
+    building = _swap.building_name(operation.database, operation.run_id)
+    try:
+        if fresh:
+            _load(operation, options, fresh, building, properties)
+            keep_baseline(operation.maintenance, operation.database, building, baseline)
+        _copy(operation, baseline, building, properties)
+        sick_before = _backend.sick(operation.docker, operation.target.backends)
+        operation.enter("reset: swap")
+        kept = _swap.swap(
+            operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout
+        )
+    except BaseException:
+        _swap.drop_building(operation.maintenance, building)
+        raise
+    return sick_before, kept
 
 
 def _load(operation: Operation, options: ResetOptions, fresh: Fresh, building: str, properties: _database.Properties) -> None:
