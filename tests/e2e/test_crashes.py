@@ -231,7 +231,22 @@ def test_a_connection_that_is_cut(name: str, phase: str, terminal: bool, control
     [entry] = [entry for entry in journal(stack, stage.server) if entry["run_id"] == caught.run_id]
     assert entry["result"] == "ok" or "Interrupted by signal" in entry["message"]
     assert terminal or entry["result"] == "ok"
-    assert stage.state == ("old" if entry["result"] != "ok" or name == "backup" else "new")
+    if entry["result"] != "ok" and stage.state == "new":
+        assert "restore.yml" in entry["message"], "who reads that it was interrupted has to know that it had been done, and how to go back"
+    done = {"old"} if name == "backup" else {"new"}
+    assert stage.state in (done if entry["result"] == "ok" else stage.allowed(phase))
+
+
+def test_rows_are_not_seeded_twice_after_a_crash(controller: Controller, stack: Stack, hand: Hand) -> None:
+    """The seed had done its work, and nobody was left to remember it: the next run must not do it again as if nothing had been."""
+    stage = Stage("seed", controller, stack, hand)
+    with stage.stopped_in("seed: compare") as (started, caught):
+        caught.kill()
+        assert not started.wait().ok
+    assert stage.server.tables() == SEEDED
+    again = stage.case.run(controller, stage.server)
+    assert stage.server.tables() == SEEDED
+    assert again.ok or "dbops_seed_again" in again.message
 
 
 class TestTheBlockedDatabase:

@@ -116,7 +116,8 @@ class Caught:
         self.hand.do(f"kill -9 {self.module}")
 
     def go_on(self) -> None:
-        self.hand.do(f"kill -CONT {self.module}")
+        """Where a terminal was closed, the system itself has woken it to be told so."""
+        self.hand.do(f"kill -CONT {self.module} 2>/dev/null || true")
 
 
 class Eye:
@@ -160,10 +161,11 @@ def stop_in(hand: Hand, server: Server, operation: str, phase: str) -> Caught | 
         _pid, port, _card = wait_until(eye.look, 60)
         module = hand.module_of(port)
         seen = eye.wait_for(phase)
-        hand.do(f"kill -STOP {module}")
+        caught = Caught(phase, module, seen[2]["run_id"], hand)
+        hand.do(f"kill -STOP {module} 2>/dev/null || true")
         if eye.phase() == phase:
-            return Caught(phase, module, seen[2]["run_id"], hand)
-        hand.do(f"kill -CONT {module}")
+            return caught
+        caught.go_on()
         return None
 
 
