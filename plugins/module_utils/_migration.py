@@ -226,8 +226,9 @@ def _see_backends_well(operation: Operation, options: MigrationOptions, backup: 
     operation.enter("migrate: health")
     docker, backends = operation.docker, operation.target.backends
     operation.warnings += ["Backend '%s' was not healthy before the migration either." % name for name in sick_before]
-    sick = _backend.unhealthy(docker, backends, options.health_timeout, sick_before)
-    errors = _backend.new_error_lines(docker, backends, timestamp(operation.started_at))
+    with operation.after("Database '%s' had been migrated as planned before that. %s" % (operation.database, _way_back(operation, backup))):
+        sick = _backend.unhealthy(docker, backends, options.health_timeout, sick_before)
+        errors = _backend.new_error_lines(docker, backends, timestamp(operation.started_at))
     if sick:
         raise DbopsError(
             "Database '%s' was migrated as planned, but the backend is not well after it: %s %s"

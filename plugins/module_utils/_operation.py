@@ -114,13 +114,16 @@ class Operation:
         return _guard.restore_command(self.evidence, what)
 
     @contextlib.contextmanager
-    def after_swap(self, kept: str) -> t.Iterator[None]:
-        """An error (or an interruption) from here on says that the swap is done, and how to undo it."""
+    def after(self, done: str) -> t.Iterator[None]:
+        """An error (or an interruption) from here on says as well what had been done by then, and the way back."""
         try:
             yield
         except DbopsError as error:
-            undo = " What it was is kept as '%s'. To undo: %s" % (kept, self.restore_command("undo")) if kept else ""
-            raise DbopsError("%s The database had been swapped before that.%s" % (error.message, undo), **error.details) from None
+            raise DbopsError("%s %s" % (error.message, done), **error.details) from None
+
+    def after_swap(self, kept: str) -> contextlib.AbstractContextManager[None]:
+        undo = " What it was is kept as '%s'. To undo: %s" % (kept, self.restore_command("undo")) if kept else ""
+        return self.after("The database had been swapped before that." + undo)
 
     @property
     def application(self) -> str:

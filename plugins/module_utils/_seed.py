@@ -96,8 +96,9 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
         outcome, _waits = run_watched(operation, runner, "seed", options.timeout)
     except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
         raise DbopsError("%s It may have left rows behind.%s" % (error.message, _way_back(operation, backup)), **error.details) from None
-    operation.enter("seed: compare")
-    gained = changes(before, _count(operation))
+    with operation.after("The seed had run before that.%s" % _way_back(operation, backup)):
+        operation.enter("seed: compare")
+        gained = changes(before, _count(operation))
     trouble = failure_of(runner, outcome, options.timeout, "dbops_seed_timeout")
     if trouble:
         raise _failure(operation, outcome, trouble, gained, backup)

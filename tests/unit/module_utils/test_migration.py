@@ -279,6 +279,20 @@ def test_a_runner_that_got_through_in_spite_of_a_cancelled_wait_succeeds_with_a_
 # --- the backends after ---------------------------------------------------------------------------------------------------
 
 
+def test_an_interruption_after_the_run_says_that_the_database_is_migrated(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: t.Any) -> t.Any:
+        raise DbopsError("Interrupted by signal 1.")
+
+    monkeypatch.setattr(_backend, "unhealthy", interrupted)
+    with pytest.raises(DbopsError) as failed:
+        stage.migrate()
+    assert (
+        failed.value.message
+        == "Interrupted by signal 1. Database 'chat' had been migrated as planned before that. To go back to the backup made before it: "
+        + RESTORE
+    )
+
+
 def test_a_backend_that_is_not_well_afterwards_fails_the_run_with_the_way_back(stage: Stage) -> None:
     stage.sick = ["Backend 'chat-backend' is not healthy."]
     with pytest.raises(

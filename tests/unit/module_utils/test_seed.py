@@ -168,3 +168,17 @@ def test_a_seed_that_takes_too_long_is_a_failure(stage: Stage) -> None:
     stage.docker.outcomes = [Outcome(-9, "", "", timed_out=True)]
     with pytest.raises(DbopsError, match="did not end within 600 s"):
         stage.seed()
+
+
+def test_an_interruption_after_the_seed_says_that_it_had_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [stage.counts[0], DbopsError("Interrupted by signal 1.")]
+
+    def count(_connection: t.Any) -> t.Any:
+        found = counts.pop(0)
+        if isinstance(found, DbopsError):
+            raise found
+        return found
+
+    monkeypatch.setattr(_seed, "count_rows", count)
+    with pytest.raises(DbopsError, match=r"Interrupted by signal 1\. The seed had run before that\. To go back: .*chat_20261123_030000"):
+        stage.seed(environment="production")

@@ -66,6 +66,8 @@ def messages_of(source: str) -> Iterator[str]:
 def _texts(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and node.args and (getattr(node.func, "id", "") in ERRORS or _is_of_warnings(node.func, ".append")):
         yield template(node.args[0])
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "after":
+        yield f"{GAP} {template(node.args[0])}"  # what had been done before the error that comes first
     elif isinstance(node, ast.AugAssign) and _is_of_warnings(node.target):
         values = node.value.elts if isinstance(node.value, ast.List) else [getattr(node.value, "elt", None)]
         yield from (template(value) for value in values if value)
