@@ -128,9 +128,14 @@ class Backup:
 
 
 class Archive:
-    """The backup folder of one database."""
+    """The backup folder of one database.
+
+    :raises DbopsError: where its path is not absolute: the SSH user's own folder is nothing that the engine knows.
+    """
 
     def __init__(self, folder: str) -> None:
+        if not os.path.isabs(folder):
+            raise DbopsError("dbops_backup_dir has to be an absolute path on the target host, not '%s'." % folder)
         self.folder = folder.rstrip("/") or "/"
 
     def require_writable(self) -> None:

@@ -460,3 +460,8 @@ def test_free_space_is_told_before_the_folder_exists(tmp_path: Path) -> None:
     assert Archive(str(tmp_path / "backups")).free_space() > 0
     with pytest.raises(DbopsError, match="make its parent first"):
         Archive(str(tmp_path / "backups" / "chat")).free_space()
+
+
+def test_a_relative_folder_is_refused() -> None:
+    with pytest.raises(DbopsError, match="dbops_backup_dir has to be an absolute path on the target host, not 'backups'"):
+        Archive("backups")
