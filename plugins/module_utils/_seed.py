@@ -15,6 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import SEEDS, Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, changes, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
@@ -28,6 +29,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import ru
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
+
+#: The own setting that a database has while a seed runs on it; it stays where the seed's end was not seen, or left rows behind.
+_SEEDING = "seeding"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
     runner = find_runner(operation.docker, operation.target.backend(), command_of(options.command, "seed"), options.image)
     mark = seed_fingerprint(runner)
     seeds = read_seeds(operation)
+    require_no_half_seed(operation, options)
     facts: dict[str, t.Any] = {"seed": mark, "ran_before": mark in seeds, "rows_added": {}, "backup": None}
     if mark in seeds and not options.again:
         return Result(
@@ -69,13 +74,32 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
         backup = make_backup(operation, BackupOptions("before_seed", options.jobs))
         facts["backup"] = facts_of(backup)
     facts["rows_added"] = _run(operation, runner, options, backup)
-    _database.set_own(operation.maintenance, operation.database, SEEDS, ",".join(dict.fromkeys([*seeds, mark])))
+    _remember(operation, [*seeds, mark])
     added = ", ".join("%s %+d" % item for item in facts["rows_added"].items()) or "no rows"
     summary = ["Seeded database '%s' with '%s': %s." % (operation.database, runner.command, added)]
     summary += ["Backup before it: '%s'." % backup.manifest.id] if backup else []
     return Result(
         True, summary, facts, diff, {"seed": mark, "image": runner.image, "image_id": runner.image_id, "rows_added": facts["rows_added"]}
     )
+
+
+def require_no_half_seed(operation: Operation, options: SeedOptions) -> None:
+    """:raises DbopsError: where the end of an earlier run was not seen: its rows may be there, and would come twice."""
+    begun = _database.read_own(operation.maintenance, _SEEDING).get(operation.database, "")
+    if begun and not options.again:
+        raise DbopsError(
+            "A seed of database '%s' did not come to its end (run %s), and may have left rows behind. Look at them: either restore the"
+            " backup made before it, or run the seed with -e dbops_seed_again=true." % (operation.database, begun)
+        )
+
+
+def _remember(operation: Operation, seeds: list[str]) -> None:
+    """In one transaction: the seed ran, and none is under way."""
+    connection = operation.maintenance
+    execute(connection, "BEGIN")
+    _database.set_own(connection, operation.database, SEEDS, ",".join(dict.fromkeys(seeds)))
+    _database.set_own(connection, operation.database, _SEEDING, "")
+    execute(connection, "COMMIT")
 
 
 def seed_fingerprint(runner: Runner) -> str:
@@ -92,6 +116,7 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
+    _database.set_own(operation.maintenance, operation.database, _SEEDING, operation.run_id)
     try:
         outcome, _waits = run_watched(operation, runner, "seed", options.timeout)
     except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
@@ -101,6 +126,8 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
         gained = changes(before, _count(operation))
     trouble = failure_of(runner, outcome, options.timeout, "dbops_seed_timeout")
     if trouble:
+        if not gained:
+            _database.set_own(operation.maintenance, operation.database, _SEEDING, "")
         raise _failure(operation, outcome, trouble, gained, backup)
     return gained
 

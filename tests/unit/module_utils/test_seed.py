@@ -22,6 +22,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import 
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils._seed import SeedOptions, seed, seed_fingerprint
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    RUN,
     SERVER_ID,
     FakeConnection,
     FakeDocker,
@@ -40,6 +41,7 @@ class Stage:
         self.journal: list[str] = []
         self.counts = [(TableRows("public", "users", 0),), (TableRows("public", "users", 5),)]
         self.seeds = ""
+        self.seeding = ""
         self.docker = FakeDocker(BACKEND, images=IMAGES)
         self.folder = folder
         monkeypatch.setattr(_seed, "require_space", lambda _operation: self.journal.append("space"))
@@ -53,9 +55,7 @@ class Stage:
         return published(self.folder)
 
     def seed(self, environment: str = "preview", check_mode: bool = False, **options: t.Any) -> Result:
-        self.connection = FakeConnection(
-            {"SELECT 1 FROM pg_database": [(1,)], "FROM pg_db_role_setting": [("chat", self.seeds)] if self.seeds else []}
-        )
+        self.connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)], "FROM pg_db_role_setting": self._settings})
         self.operation = operation(
             self.folder,
             self.connection,
@@ -67,6 +67,10 @@ class Stage:
             server_id=SERVER_ID,
         )
         return seed(self.operation, SeedOptions(("ent",), **options))
+
+    def _settings(self, _text: str, parameters: t.Any) -> list[tuple[str, str]]:
+        found = {"dbops.seeds": self.seeds, "dbops.seeding": self.seeding}[parameters[0]]
+        return [("chat", found)] if found else []
 
     @property
     def remembered(self) -> list[str]:
@@ -182,3 +186,31 @@ def test_an_interruption_after_the_seed_says_that_it_had_run(stage: Stage, monke
     monkeypatch.setattr(_seed, "count_rows", count)
     with pytest.raises(DbopsError, match=r"Interrupted by signal 1\. The seed had run before that\. To go back: .*chat_20261123_030000"):
         stage.seed(environment="production")
+
+
+def test_a_seed_whose_end_nobody_saw_is_not_run_again_by_itself(stage: Stage) -> None:
+    stage.seeding = RUN
+    for check_mode in (False, True):
+        with pytest.raises(DbopsError, match="did not come to its end .run %s.*dbops_seed_again=true" % RUN):
+            stage.seed(check_mode=check_mode)
+    assert stage.docker.jobs == []
+    assert stage.seed(again=True).changed
+    assert 'RESET "dbops"."seeding"' in stage.connection.statements[-2]
+
+
+def test_the_mark_of_a_running_seed_goes_in_one_transaction_with_remembering_it(stage: Stage) -> None:
+    stage.seed()
+    begun = stage.connection.statements.index("BEGIN")
+    [marked] = stage.connection.said(' SET "dbops"."seeding"')
+    assert stage.connection.statements.index(marked) < begun
+    assert ['"seeds"' in stage.connection.statements[begun + 1], '"seeding"' in stage.connection.statements[begun + 2]] == [True, True]
+    assert stage.connection.statements[begun + 3] == "COMMIT"
+
+
+@pytest.mark.parametrize(("left", "cleared"), [(0, True), (5, False)])
+def test_a_seed_that_failed_may_be_tried_again_where_it_left_nothing(stage: Stage, left: int, cleared: bool) -> None:
+    stage.counts[1] = (TableRows("public", "users", left),)
+    stage.docker.outcomes = [Outcome(1, "", "no")]
+    with pytest.raises(DbopsError):
+        stage.seed()
+    assert bool(stage.connection.said('RESET "dbops"."seeding"')) == cleared
