@@ -347,7 +347,6 @@ class TestInventory:
             ({"dbops_database": ""}, ["dbops_database"]),
             ({"dbops_backup_jobs": 0}, ["jobs"]),
             ({"dbops_backup_jobs": -2}, ["jobs"]),
-            ({"dbops_lock_wait": -5}, ["lock_wait"]),
         ],
         ids=str,
     )

@@ -48,9 +48,9 @@ class TestTheDiskIsFull:
 
     @pytest.fixture
     def small(self, v2: None, stack: Stack, production: Server) -> Iterator[str]:
-        """The backup folder of production on a volume of its own, of 8 MB."""
+        """The backup folder of production on a volume of its own, of 24 MB."""
         stack.ssh(f"mkdir -m 0700 {production.backups}")
-        as_root("mount", "-t", "tmpfs", "-o", "size=8m,mode=0700,uid=" + stack.ssh("id -u").stdout.strip(), "tmpfs", production.backups)
+        as_root("mount", "-t", "tmpfs", "-o", "size=24m,mode=0700,uid=" + stack.ssh("id -u").stdout.strip(), "tmpfs", production.backups)
         try:
             yield production.backups
         finally:
@@ -61,7 +61,7 @@ class TestTheDiskIsFull:
         production.do("CREATE TABLE large AS SELECT id, repeat('x', 1000) AS text FROM generate_series(1, 4000) id")
         assert controller.run("backup", "-l", "production").ok
         [whole] = stack.backups(production)
-        production.do("DROP TABLE large", "CREATE TABLE large AS " + RANDOM % 16000)
+        production.do("DROP TABLE large", "CREATE TABLE large AS " + RANDOM % 60000)
         failed = controller.run("backup", "-l", "production")
         assert not failed.ok
         assert "No space left on device" in failed.message
