@@ -6,16 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller import Controller, Started
-from faults import Caught, Eye, Hand, journal, left_behind, stop_in
-from stack import Server, Stack, wait_until
+from faults import Caught, Hand, journal, left_behind, stop_in
+from stack import Stack, wait_until
 
 #: How each operation is named in the lock, its first phase, and what it is given. All of them may run on a preview.
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -47,7 +49,8 @@ class TwoControllers:
         self.alice = Controller(folder / "alice", stack.inventory)
         self.bob = Controller(folder / "bob", stack.inventory)
 
-    def hold(self, first: str) -> tuple[Started, Caught]:
+    @contextlib.contextmanager
+    def held(self, first: str) -> Iterator[tuple[Started, Caught]]:
         """Alice's operation, stopped in its first phase; on a busy machine that phase can be missed, and then it is started again."""
         operation, phase, variables = OPERATIONS[first]
         for _time in range(8):
@@ -56,7 +59,11 @@ class TwoControllers:
             working = self.alice.start(first, "-l", "preview", env={"USER": "alice"}, **variables)
             caught = stop_in(self.hand, self.server, operation, phase)
             if caught:
-                return working, caught
+                try:
+                    yield working, caught
+                finally:
+                    caught.go_on()
+                return
             working.wait()
         raise AssertionError(f"'{phase}' was missed again and again")
 
@@ -65,18 +72,20 @@ class TwoControllers:
 
 
 @pytest.fixture
-def two(stack: Stack, controller_home: Path, controller: Controller, hand: Hand, preview: Server) -> TwoControllers:
-    return TwoControllers(stack, controller.home, hand)
+def two(stack: Stack, controller: Controller, hand: Hand) -> Iterator[TwoControllers]:
+    made = TwoControllers(stack, controller.home, hand)
+    yield made
+    made.alice.close()
+    made.bob.close()
 
 
 @pytest.mark.parametrize(("first", "second"), pairs(("backup", "preview_reset"), ("restore", "migrate")))
 def test_the_second_is_refused_and_told_who_is_at_work(first: str, second: str, two: TwoControllers) -> None:
     operation, phase, _variables = OPERATIONS[first]
-    working, caught = two.hold(first)
-    before = two.server.contents()
-    refused = two.bob.run(second, "-l", "preview", env={"USER": "bob"}, **OPERATIONS[second][2])
-    assert two.server.contents() == before
-    caught.go_on()
+    with two.held(first) as (working, caught):
+        before = two.server.dump()
+        refused = two.bob.run(second, "-l", "preview", env={"USER": "bob"}, **OPERATIONS[second][2])
+        assert two.server.dump() == before
     done = working.wait()
     assert done.ok, done.output
 
@@ -93,13 +102,10 @@ def test_the_second_is_refused_and_told_who_is_at_work(first: str, second: str, 
 @pytest.mark.parametrize(("first", "second"), pairs(("migrate", "backup")))
 def test_the_second_waits_when_it_is_told_to(first: str, second: str, two: TwoControllers) -> None:
     operation = OPERATIONS[first][0]
-    working, caught = two.hold(first)
-    waiting = two.bob.start(second, "-l", "preview", env={"USER": "bob"}, dbops_lock_wait=120, **OPERATIONS[second][2])
     seen = "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE application_name ~ '^dbops [a-z]+ [0-9T]+_[0-9a-f]+ lock$'"
-    wait_until(lambda: two.server.value(seen, database="postgres") == 2, 60)
-    with Eye(two.server, operation) as eye:
-        assert eye.look()
-    caught.go_on()
+    with two.held(first) as (working, _caught):
+        waiting = two.bob.start(second, "-l", "preview", env={"USER": "bob"}, dbops_lock_wait=120, **OPERATIONS[second][2])
+        wait_until(lambda: two.server.value(seen, database="postgres") == 2, 60)
     assert working.wait().ok
     followed = waiting.wait()
     assert followed.ok, followed.output
