@@ -207,7 +207,11 @@ def test_a_module_that_is_killed(name: str, phase: str, controller: Controller, 
     stage.assert_clean()
 
     if stage.state == "old" and name != "backup":
-        chosen = {"dbops_restore_backup": stage.backups[0]} if name == "restore" else {}  # the newest is the one that came after
+        chosen: dict[str, Any] = {}
+        if name == "restore":
+            chosen["dbops_restore_backup"] = stage.backups[0]  # the newest is the one that came after
+        if phase in ("seed: run", "seed: compare"):
+            chosen["dbops_seed_again"] = True  # nobody saw how it ended, so a person has to look
         again = stage.case.run(controller, stage.server, **chosen)
         assert again.ok, again.output
         assert stage.state == "new"
