@@ -11,6 +11,7 @@ and the backups as they were.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,7 +104,7 @@ class TestTheDiskIsFull:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chat'",
                 database="postgres",
             )
-            move = lambda: production.do("ALTER DATABASE chat WITH TABLESPACE small", database="postgres")  # noqa: E731
+            move = functools.partial(production.do, "ALTER DATABASE chat WITH TABLESPACE small", database="postgres")
             wait_until(lambda: succeeds(move, production))
             assert controller.run("backup", "-l", "production").ok
             failed = controller.run("restore", "-l", "production", dbops_restore_backup="latest", **RESTORE)
