@@ -37,8 +37,8 @@ _PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
 #: A name in PostgreSQL has at most 63 bytes (https://www.postgresql.org/docs/current/sql-syntax-lexical.html).
 NAME_BYTES = 63
 
-#: Seconds that dropping a database may take.
-_DROP_SECONDS = 30
+#: Seconds that dropping a database may take: the server makes a checkpoint for it.
+_DROP_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -284,12 +284,12 @@ def read_own(connection: Connection, name: str) -> dict[str, str]:
     return dict(found)
 
 
-def drop(connection: Connection, database: str) -> None:
+def drop(connection: Connection, database: str, seconds: int = _DROP_SECONDS) -> None:
     """Drop a database, ending its sessions (https://www.postgresql.org/docs/current/sql-dropdatabase.html).
 
     :raises ServerError: where that takes too long: the server waits for each of its processes to take note, a hanging one too.
     """
-    execute(connection, "SET statement_timeout = '%ds'" % _DROP_SECONDS)
+    execute(connection, "SET statement_timeout = '%ds'" % seconds)
     refused = attempt(connection, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
     execute(connection, "RESET statement_timeout")
     if refused:

@@ -27,6 +27,9 @@ if t.TYPE_CHECKING:
 _SWAPPING = "swapping"
 _KEPT = "kept"
 
+#: Seconds that a drop may take on the way out of a failure, which somebody waits to read.
+_HURRY_SECONDS = 10
+
 _BUILDING = re.compile(r"_next_([0-9]{8}T[0-9]{6}_[0-9a-f]{6})$")
 
 
@@ -129,7 +132,7 @@ def _unblock(connection: Connection, database: str) -> None:
 def drop_building(connection: Connection, building: str) -> None:
     """On the way out of a failure; where even that fails, the next run drops it."""
     try:
-        _database.drop(connection, building)
+        _database.drop(connection, building, _HURRY_SECONDS)
     except Exception:  # the failure that led here is the one to report
         return
 

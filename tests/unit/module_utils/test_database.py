@@ -241,7 +241,7 @@ def test_dropping_ends_sessions_and_does_not_mind_that_it_is_gone() -> None:
     connection = FakeConnection()
     _database.drop(connection, 'a"b')
     assert connection.statements == [
-        "SET statement_timeout = '30s'",
+        "SET statement_timeout = '300s'",
         'DROP DATABASE IF EXISTS "a""b" WITH (FORCE)',
         "RESET statement_timeout",
     ]
