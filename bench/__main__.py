@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from stack import Stack, provide  # noqa: E402
 MAJOR = 18
 
 #: How cost grows: megabytes as a plain dump, and further tables.
-GROWTH = ((10, 0), (100, 0), (1000, 0), (5000, 0), (10, 300), (10, 3000))
+GROWTH = ((10, 0), (100, 0), (1000, 0), (10, 300), (10, 3000), (5000, 0))
 
 
 def main() -> int:
@@ -42,12 +43,21 @@ def main() -> int:
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     with provide("bench", MAJOR) as stack, tempfile.TemporaryDirectory(prefix="dbops-bench-") as scratch:
         controller = Controller(Path(scratch), stack.inventory)
-        results = {**_machine(stack), **_one_size(stack, controller, megabytes, rounds, Path(scratch))}
-        results["growth"] = _growth(stack, controller) if grow else known.get("growth", [])
-    RESULTS.write_text(json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    report.write(ROOT)
+        results = {**_machine(stack), **_one_size(stack, controller, megabytes, rounds, Path(scratch)), "growth": known.get("growth", [])}
+        _write(results)
+        if grow:
+            results["growth"] = []
+            for row in _growth(stack, controller):
+                results["growth"].append(row)
+                _write(results)
     print(report.table(json.loads(RESULTS.read_text(encoding="utf-8")), "en"))
     return 0
+
+
+def _write(results: dict[str, Any]) -> None:
+    """After each step, so that a run that is stopped has shown what it had measured."""
+    RESULTS.write_text(json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    report.write(ROOT)
 
 
 def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path) -> measure.Results:
@@ -67,15 +77,13 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     return results
 
 
-def _growth(stack: Stack, controller: Controller) -> list[measure.Results]:
-    found = []
+def _growth(stack: Stack, controller: Controller) -> Iterator[measure.Results]:
     for megabytes, tables in GROWTH:
         _say(f"growth: {megabytes} MB, {tables} further tables")
         stack.fill("v1")
         dataset.fill(stack.production, megabytes)
         dataset.add_tables(stack.production, tables)
-        found.append({"data_mb": megabytes, **measure.growth(controller, stack.production)})
-    return found
+        yield {"data_mb": megabytes, **measure.growth(controller, stack.production)}
 
 
 def _machine(stack: Stack) -> dict[str, Any]:

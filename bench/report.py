@@ -107,7 +107,7 @@ def tasks(results: dict[str, Any], language: str) -> str:
 
 def growth(results: dict[str, Any], language: str) -> str:
     lines = ["| " + " | ".join(_GROWTH_WORDS[language]) + " |", "| ---: " * 6 + "|"]
-    for row in results["growth"]:
+    for row in sorted(results["growth"], key=lambda row: (row["tables"] > 100, row["data_mb"], row["tables"])):
         seconds = [f"{row[key]:.1f}" for key in ("backup_seconds", "plan_seconds", "restore_seconds")]
         lines.append("| " + " | ".join([str(row[key]) for key in ("data_mb", "database_mb", "tables")] + seconds) + " |")
     return "\n".join(lines)
@@ -136,7 +136,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     )
     outage.set_yscale("log")
     outage.set_title("Application sees errors, seconds")
-    by_size = [row for row in results["growth"] if row["tables"] < 10]
+    by_size = sorted((row for row in results["growth"] if row["tables"] < 10), key=lambda row: row["data_mb"])
     lines.set_xscale("log")
     lines.set_yscale("log")
     for key, marker in (("backup_seconds", "o"), ("plan_seconds", "s"), ("restore_seconds", "^")):
