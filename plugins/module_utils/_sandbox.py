@@ -34,6 +34,10 @@ START_SECONDS = 60
 #: Nothing in a sandbox has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
 
+#: The schema is loaded, and may be migrated, in one transaction, which holds a lock on every table and index at the same time
+#: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
+_MANY_LOCKS = ("max_locks_per_transaction=2048",)
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -82,7 +86,9 @@ def _server(operation: Operation, name: str, server_options: t.Sequence[str]) ->
     database_container = operation.target.container
     image = operation.docker.image(database_container.image_id)
     preload = value(operation.maintenance, "SELECT current_setting('shared_preload_libraries')")
-    options = [*_NOT_DURABLE, "listen_addresses=*", *server_options] + (["shared_preload_libraries=" + preload] if preload else [])
+    options = [*_NOT_DURABLE, *_MANY_LOCKS, "listen_addresses=*", *server_options] + (
+        ["shared_preload_libraries=" + preload] if preload else []
+    )
     return OneShot(
         name=name,
         image=image.id,

@@ -103,7 +103,9 @@ def test_the_sandbox_answers_to_the_real_servers_names_on_a_network_of_its_own(s
     assert job.mounts == () and job.volumes_from == ""
     assert set(job.tmpfs) == {"/data", "/docker-entrypoint-initdb.d"}
     assert job.labels == {"dbops.run": RUN, "dbops.target": "%s/chat" % SERVER_ID}
-    assert {"fsync=off", "log_statement=all", "shared_preload_libraries=pg_stat_statements"} <= set(job.argv)
+    assert {"fsync=off", "max_locks_per_transaction=2048", "log_statement=all", "shared_preload_libraries=pg_stat_statements"} <= set(
+        job.argv
+    )
 
 
 def test_the_real_password_does_not_go_into_the_sandbox(stage: Stage) -> None:
