@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import attempt, execute, sql
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import attempt, execute, sql, transaction
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows
 
 if t.TYPE_CHECKING:
@@ -78,16 +78,10 @@ def keep_baseline(connection: Connection, database: str, building: str, baseline
     name = baseline_name(database)
     drop_baseline(connection, database)
     identifier = sql.Identifier(name)
-    execute(connection, "BEGIN")
-    try:
+    with transaction(connection):
         execute(connection, sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(building), identifier))
         execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE true").format(identifier))
         _database.set_own(connection, name, _DESCRIPTION, json.dumps(asdict(baseline)))
-        execute(connection, "COMMIT")
-    except BaseException:
-        if not connection.closed:
-            execute(connection, "ROLLBACK")
-        raise
 
 
 def drop_baseline(connection: Connection, database: str) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _database, _
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
@@ -325,7 +325,7 @@ def _mark_as_production(operation: Operation) -> None:
     try:
         with session(operation.target.address, operation.target.maintenance_database, operation.application) as connection:
             _database.set_own(connection, operation.database, MARKER, _guard.PRODUCTION)
-    except DbopsError as error:
+    except ServerError as error:  # not an interruption: that one ends the run
         operation.warnings.append("Database '%s' could not be marked as production: %s" % (operation.database, error.message))
 
 

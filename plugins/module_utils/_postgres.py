@@ -41,6 +41,7 @@ __all__ = [
     "session",
     "sessions",
     "sql",
+    "transaction",
     "value",
     "wait_until_ready",
 ]
@@ -209,6 +210,19 @@ def execute(connection: Connection, statement: t.Any, parameters: t.Any = None) 
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.rowcount
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> t.Iterator[None]:
+    """All of what an autocommit session does inside, or nothing of it, also where a signal comes while it begins."""
+    try:
+        execute(connection, "BEGIN")
+        yield
+        execute(connection, "COMMIT")
+    except BaseException:
+        if not connection.closed:
+            execute(connection, "ROLLBACK")
+        raise
 
 
 def attempt(connection: Connection, statement: t.Any) -> str:

@@ -15,7 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import SEEDS, Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import execute
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import transaction
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, changes, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
@@ -96,10 +96,9 @@ def require_no_half_seed(operation: Operation, options: SeedOptions) -> None:
 def _remember(operation: Operation, seeds: list[str]) -> None:
     """In one transaction: the seed ran, and none is under way."""
     connection = operation.maintenance
-    execute(connection, "BEGIN")
-    _database.set_own(connection, operation.database, SEEDS, ",".join(dict.fromkeys(seeds)))
-    _database.set_own(connection, operation.database, _SEEDING, "")
-    execute(connection, "COMMIT")
+    with transaction(connection):
+        _database.set_own(connection, operation.database, SEEDS, ",".join(dict.fromkeys(seeds)))
+        _database.set_own(connection, operation.database, _SEEDING, "")
 
 
 def seed_fingerprint(runner: Runner) -> str:

@@ -16,9 +16,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import is_alive
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import end_sessions, execute, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import end_sessions, execute, rows, sql, transaction
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -92,16 +92,14 @@ def swap(connection: Connection, live: str, replacement: str, operation: str, ru
         end_sessions(connection, live, seconds)
         end_sessions(connection, replacement, seconds)
         description = json.dumps({"of": live, "at": at, "by": operation, "run_id": run_id})
-        execute(connection, "BEGIN")
-        _rename(connection, live, kept, opened=False)
-        _database.set_own(connection, kept, _SWAPPING, "")
-        _database.set_own(connection, kept, _KEPT, description)
-        _rename(connection, replacement, live, opened=True)
-        _database.set_own(connection, live, _KEPT, "")
-        execute(connection, "COMMIT")
+        with transaction(connection):
+            _rename(connection, live, kept, opened=False)
+            _database.set_own(connection, kept, _SWAPPING, "")
+            _database.set_own(connection, kept, _KEPT, description)
+            _rename(connection, replacement, live, opened=True)
+            _database.set_own(connection, live, _KEPT, "")
     except BaseException:
         if not connection.closed:
-            execute(connection, "ROLLBACK")
             _unblock(connection, live)
         raise
     return kept
@@ -113,15 +111,9 @@ def _rename(connection: Connection, old: str, new: str, opened: bool) -> None:
 
 
 def _block(connection: Connection, database: str, run_id: str) -> None:
-    execute(connection, "BEGIN")
-    try:
+    with transaction(connection):
         _database.set_own(connection, database, _SWAPPING, run_id)
         execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(database)))
-        execute(connection, "COMMIT")
-    except BaseException:
-        if not connection.closed:
-            execute(connection, "ROLLBACK")
-        raise
 
 
 def _unblock(connection: Connection, database: str) -> None:
@@ -148,7 +140,7 @@ def finish_interrupted(connection: Connection, database: str) -> list[str]:
         try:
             _database.drop(connection, name)
             done.append("dropped database '%s', left half-built by an interrupted run" % name)
-        except DbopsError as error:  # the operation itself can do without
+        except ServerError as error:  # the operation itself can do without
             done.append("nothing, for now, about what an interrupted run has left half-built. %s" % error.message)
     return done
 

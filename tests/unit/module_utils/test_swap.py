@@ -159,7 +159,8 @@ def test_a_session_that_does_not_end_takes_the_block_back() -> None:
     connection = Server("chat", NEXT, answers={"coalesce(usename": [reader]})
     with pytest.raises(ServerError, match="did not end within 10 s"):
         swap(connection)
-    assert changes(connection) == BLOCK + UNBLOCK
+    assert UNBLOCK[0] == "ROLLBACK"
+    assert changes(connection) == BLOCK + UNBLOCK[1:]  # no transaction was open
 
 
 # --- what would stop a swap -----------------------------------------------------------------------------------------------
@@ -263,3 +264,10 @@ def test_only_the_newest_are_kept_or_all(keep: int, dropped: list) -> None:
     )
     assert _swap.drop_kept(connection, "chat", keep) == dropped
     assert changes(connection) == ['DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % name for name in dropped]
+
+
+def test_an_interruption_of_the_clean_up_is_not_taken_for_a_drop_that_failed() -> None:
+    connection = crashed(False, "chat", "chat_next_" + OTHER_RUN)
+    connection.answers["DROP DATABASE"] = DbopsError("Interrupted by signal 15.")
+    with pytest.raises(DbopsError, match="Interrupted"):
+        _swap.finish_interrupted(connection, "chat")
