@@ -33,8 +33,10 @@ _FILE_COPY_FROM = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Baseline:
-    """``fingerprint``: of what made it; ``schema``: the fingerprint of its schema; ``seeds``: the seeds whose rows it holds."""
+    """``of``: the database whose baseline it is (a long name is cut to make this one's); ``fingerprint``: of what made it;
+    ``schema``: the fingerprint of its schema; ``seeds``: the seeds whose rows it holds."""
 
+    of: str
     fingerprint: str
     schema: str
     seeds: str
@@ -43,9 +45,13 @@ class Baseline:
     tables: tuple[TableRows, ...]
 
     @classmethod
-    def from_json(cls, text: str) -> Baseline:
-        data = json.loads(text)
-        return cls(**dict(data, tables=tuple(TableRows(**table) for table in data["tables"])))
+    def from_json(cls, text: str) -> Baseline | None:
+        """``None`` for what is no description that this version writes."""
+        try:
+            data = json.loads(text)
+            return cls(**dict(data, tables=tuple(TableRows(**table) for table in data["tables"])))
+        except (ValueError, TypeError, KeyError):
+            return None
 
 
 def baseline_name(database: str) -> str:
@@ -66,8 +72,9 @@ def read_baseline(connection: Connection, database: str) -> Baseline | None:
     """
     name = baseline_name(database)
     description = _database.read_own(connection, _DESCRIPTION).get(name)
-    if description:
-        return Baseline.from_json(description)
+    baseline = Baseline.from_json(description) if description else None
+    if baseline and baseline.of == database:
+        return baseline
     if _database.exists(connection, name):
         raise DbopsError("Database '%s' is in the way: a reset keeps its baseline under that name. Rename it, or drop it." % name)
     return None

@@ -91,7 +91,13 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
     if baseline is None:
         fresh = _build_in_sandbox(operation, options, builder)
         baseline = Baseline(
-            builder.fingerprint, fingerprint(fresh.schema), builder.seeds, builder.migrate.image, timestamp(utc_now()), fresh.tables
+            operation.database,
+            builder.fingerprint,
+            fingerprint(fresh.schema),
+            builder.seeds,
+            builder.migrate.image,
+            timestamp(utc_now()),
+            fresh.tables,
         )
     how = "built by image '%s'" % baseline.image
     if fresh is None:
@@ -224,10 +230,10 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
 
 
 def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> list[str]:
-    operation.enter("reset: backend")
     backends = operation.target.backends
     operation.warnings += ["Backend '%s' was not healthy before the reset either." % name for name in sick_before]
     with operation.after_swap(kept):
+        operation.enter("reset: backend")
         restarted = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout)
         sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
         if sick:

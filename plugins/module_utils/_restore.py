@@ -241,9 +241,9 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
     operation.enter("restore: swap")
     sick_before = _backend.sick(operation.docker, operation.target.backends)
     kept = swap_in(operation, replacement, by, options.session_timeout)
-    operation.enter("restore: backend")
     operation.warnings += ["Backend '%s' was not healthy before either: look at it." % container for container in sick_before]
     with operation.after_swap(kept):
+        operation.enter("restore: backend")
         restarted = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
         operation.warnings += ["Backend '%s' was restarted." % container for container in restarted]
         sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout, sick_before)

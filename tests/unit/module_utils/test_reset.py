@@ -281,7 +281,17 @@ def test_a_baseline_that_was_changed_never_goes_live(stage: Stage, change: str) 
     assert stage.changes[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
 
 
-def test_somebody_elses_database_of_that_name_is_left_alone(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [("", ""), ('"of": "chat"', '"of": "chat_of_another_team"'), ('"of": ', '"for": '), ("{", "")],
+    ids=["made by hand", "another database's baseline", "another version's", "damaged"],
+)
+def test_somebody_elses_database_of_that_name_is_left_alone(stage: Stage, written: str, instead: str) -> None:
+    if written:
+        stage.with_baseline()
+        assert written in stage.baseline
+        stage.baseline = stage.baseline.replace(written, instead)
+        stage.counts = [OLD]
     stage.others = (BASELINE,)
     with pytest.raises(DbopsError, match="Database 'chat_baseline' is in the way"):
         stage.reset()
