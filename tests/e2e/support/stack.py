@@ -174,7 +174,7 @@ class Server(Container):
 
 @dataclass(frozen=True)
 class Stack:
-    """One running stack."""
+    """One running stack; ``name`` is what the engine and SSH know it by."""
 
     name: str
     state: Path
@@ -188,13 +188,14 @@ class Stack:
         state = ROOT / ".stack" / name
         if not (state / "inventory" / "hosts.yml").is_file():
             return None
-        if not command("docker", "ps", "--quiet", "--filter", f"label=dbops-demo.stack={name}").stdout:
+        unique = (state / "name").read_text().strip()
+        if not command("docker", "ps", "--quiet", "--filter", f"label=dbops-demo.stack={unique}").stdout:
             return None
         folder = (state / "dir").readlink()
-        lines = command(str(ROOT / "demo" / "stack"), "env", "--name", name, "--dir", str(folder)).stdout.splitlines()
+        lines = command(str(ROOT / "demo" / "stack"), "env", "--name", unique, "--dir", str(folder)).stdout.splitlines()
         env = {key: shlex.split(text)[0] for key, text in (line.split("=", 1) for line in lines)}
         return cls(
-            name,
+            unique,
             state,
             folder,
             Server(
@@ -241,7 +242,7 @@ class Stack:
 
     def fill(self, contents: str) -> None:
         """Put both databases into a known state and empty the backup folders: see tests/stack/e2e."""
-        command(str(SCRIPT), "contents", contents, "--name", self.name)
+        command(str(SCRIPT), "contents", contents, "--name", self.state.name)
 
     def ssh(self, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell script on the target host, as the user that Ansible logs in as."""
