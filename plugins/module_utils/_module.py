@@ -19,10 +19,12 @@ from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk,
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
     Caller,
+    Inquiry,
     Operation,
     Request,
     Result,
     begin,
+    facts_before,
     new_run_id,
     state_after_failure,
     timestamp,
@@ -69,7 +71,7 @@ class Interrupted(DbopsError):
 
 
 class DbopsModule(AnsibleModule):
-    """A module of this collection. ``run`` is the only way out, so no module can forget the guard.
+    """A module of this collection. ``run`` is the only way out, so no module can forget the guard; ``examine`` is for what only reads.
 
     :param operation: the name that consent, lock and journal know (``restore``).
     :param risk: what the operation can do; there is no default on purpose.
@@ -105,6 +107,25 @@ class DbopsModule(AnsibleModule):
         except OSError as error:
             self._fail(request, run_id, started, operation, DbopsError("The host's file system refused: %s" % error))
         self._succeed(request, operation, result)
+
+    def examine(self, work: t.Callable[[Inquiry, dict[str, t.Any]], Result]) -> t.NoReturn:
+        """For questions that need an answer also where there is no engine, container or server to ask: ``work`` begins operations itself.
+
+        The question reads only, and nothing of it is written down.
+        """
+        request = self._request()
+        inquiry = Inquiry(request, self._redactor, new_run_id(), timestamp(utc_now()))
+        if self._risk is not Risk.READ:
+            raise ValueError("%s does more than read" % self._operation)
+        _raise_on_signals()
+        try:
+            result = work(inquiry, self.params)
+        except DbopsError as error:
+            self._fail(request, inquiry.run_id, inquiry.started, None, error)
+        except OSError as error:
+            self._fail(request, inquiry.run_id, inquiry.started, None, DbopsError("The host's file system refused: %s" % error))
+        facts = facts_before(request, inquiry.run_id, inquiry.started)
+        self.exit_json(**self._redactor.data(dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)))
 
     def _request(self) -> Request:
         given = self.params
@@ -151,17 +172,7 @@ class DbopsModule(AnsibleModule):
         self.exit_json(**self._redactor.data(answer))
 
     def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, error: DbopsError) -> t.NoReturn:
-        facts = (
-            operation.facts()
-            if operation
-            else {
-                "run_id": run_id,
-                "operation": request.operation,
-                "host": request.caller.host,
-                "database": request.target.database,
-                "started": started,
-            }
-        )
+        facts = operation.facts() if operation else facts_before(request, run_id, started)
         error.message += state_after_failure(request, operation, error)
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"

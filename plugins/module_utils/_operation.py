@@ -71,6 +71,16 @@ class Request:
     check_mode: bool = False
 
 
+@dataclass(frozen=True)
+class Inquiry:
+    """A question, before anything was asked. ``started``: RFC 3339 in UTC; ``redactor`` learns the secrets that are seen on the way."""
+
+    request: Request
+    redactor: Redactor
+    run_id: str
+    started: str
+
+
 @dataclass
 class Operation:
     """An operation under way. ``maintenance`` is an autocommit session in the maintenance database.
@@ -329,6 +339,18 @@ def _mark_as_production(operation: Operation) -> None:
         operation.warnings.append("Database '%s' could not be marked as production: %s" % (operation.database, error.message))
 
 
+def facts_before(request: Request, run_id: str, started: str) -> dict[str, t.Any]:
+    """What can be said of a run that has not reached its database. ``started``: RFC 3339 in UTC."""
+    return {
+        "run_id": run_id,
+        "operation": request.operation,
+        "host": request.caller.host,
+        "database": request.target.database,
+        "started": started,
+        "duration_seconds": max(0.0, round((utc_now() - moment(started)).total_seconds(), 3)),
+    }
+
+
 def clean_up(operation: Operation) -> list[str]:
     """Remove what dead runs left for this database; what a living run (a check, say) made stays. Returns what was done."""
 
@@ -372,3 +394,8 @@ def utc_now() -> datetime.datetime:
 def timestamp(moment: datetime.datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime.datetime:
+    """The inverse of ``timestamp``."""
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
