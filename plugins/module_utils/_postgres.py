@@ -293,7 +293,7 @@ def end_sessions(connection: Connection, database: str, seconds: float) -> int:
             return ended
         if time.monotonic() > deadline:
             raise ServerError(
-                "Sessions in database '%s' did not end within %.0f s (dbops_restore_session_timeout, dbops_reset_session_timeout): %s."
+                "Sessions in database '%s' did not end within %.0f s (dbops_restore_session_timeout, dbops_preview_reset_session_timeout): %s."
                 % (database, seconds, "; ".join(map(str, left[:5])))
             )
         with_effect = rows(

@@ -164,7 +164,7 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
     outcome = run_in_sandbox(
         operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout
     )
-    trouble = failure_of(runner, outcome, timeout, "dbops_reset_timeout")
+    trouble = failure_of(runner, outcome, timeout, "dbops_preview_reset_timeout")
     if trouble:
         raise DbopsError(
             "The fresh database could not be built: %s. It says: %s." % (trouble, last_lines(outcome) or "(nothing)"),
@@ -220,7 +220,7 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
         wrong += [] if fingerprint(read_snapshot(connection)) == baseline.schema else ["its schema is another one"]
     if wrong:
         raise DbopsError(
-            "The baseline '%s' was changed after it was made: %s. Add -e dbops_reset_rebuild=true to make it anew."
+            "The baseline '%s' was changed after it was made: %s. Add -e dbops_preview_reset_rebuild=true to make it anew."
             % (baseline_name(operation.database), "; ".join(wrong[:10])),
             differences=wrong,
         )
@@ -249,7 +249,7 @@ def _report(operation: Operation, baseline: Baseline, how: str, facts: dict[str,
         "Reset database '%s': now %s, %s." % (operation.database, _extent(baseline.tables), how),
         "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo"))
         if facts["replaced"] not in facts["dropped"]
-        else "What it was is not kept, as asked (dbops_reset_keep).",
+        else "What it was is not kept, as asked (dbops_preview_reset_keep).",
         "Healthy: %s%s." % (", ".join(healthy) or "no backend runs", " (restarted: %s)" % ", ".join(restarted) if restarted else ""),
     ]
     return lines + ["Dropped the replaced database '%s'." % name for name in facts["dropped"]]

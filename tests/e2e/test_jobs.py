@@ -242,7 +242,12 @@ class TestJobTemplates:
         assert (again.code, again.facts["changed"], again.facts["backup"]) == (0, False, ""), again.output
 
     def test_a_preview_is_reset(self, v1: None, awx: Awx, stack: Stack, preview: Server) -> None:
-        survey = {**blank("preview_reset"), "dbops_reset_seed": "ent", "dbops_reset_keep": "1", "dbops_reset_session_timeout": "20"}
+        survey = {
+            **blank("preview_reset"),
+            "dbops_preview_reset_seed": "ent",
+            "dbops_preview_reset_keep": "1",
+            "dbops_preview_reset_session_timeout": "20",
+        }
         done = awx.run("preview_reset", "preview", {**survey, "dbops_backend_restart": ""}, dumper=yaml.SafeDumper)
         assert (done.code, done.status) == (0, "successful"), done.output
         assert preview.tables()["reactions"] == 20

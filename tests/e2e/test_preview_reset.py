@@ -52,7 +52,7 @@ def test_the_next_reset_is_a_copy_of_the_baseline_until_what_made_it_changes(
     again = controller.run("seed", "-l", "preview")
     assert again.ok and not again.changed, "the copy knows which seed it holds"
 
-    other = controller.run("preview_reset", "-l", "preview", dbops_reset_seed=["/app/backend", "seed", "10"])
+    other = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_seed=["/app/backend", "seed", "10"])
     assert other.ok and other.result()["baseline_rebuilt"] is True
     assert preview.tables() != SEEDED
     assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline'") != made
@@ -67,7 +67,7 @@ def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controll
     assert not refused.ok
     assert "The baseline 'chat_preview_baseline' was changed after it was made: table public.reactions has 0 rows" in refused.message
     assert preview.value("SELECT count(*) FROM rooms WHERE topic = 'still here'") == 3
-    assert controller.run("preview_reset", "-l", "preview", dbops_reset_rebuild=True).ok
+    assert controller.run("preview_reset", "-l", "preview", dbops_preview_reset_rebuild=True).ok
     assert preview.tables() == SEEDED
 
 
@@ -94,7 +94,7 @@ def test_only_the_newest_replaced_databases_are_kept_and_undo_brings_one_back(v2
     assert first.ok, first.output
     assert all(backend.started_at > before for backend, before in zip(preview.backends, started, strict=True))
     preview.do("UPDATE rooms SET topic = 'second'")
-    second = controller.run("preview_reset", "-l", "preview", dbops_reset_seed=[])
+    second = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_seed=[])
     assert second.ok, second.output
     assert second.result()["dropped"] == [first.result()["replaced"]]
     assert preview.databases() == ["chat_preview", second.result()["replaced"], "postgres"]
@@ -108,8 +108,8 @@ def test_only_the_newest_replaced_databases_are_kept_and_undo_brings_one_back(v2
 @pytest.mark.parametrize(
     "options",
     [
-        {"dbops_reset_seed": ["/app/backend", "seed", "not-a-number"]},
-        {"dbops_reset_runner": ["/app/backend", "nonsense"]},
+        {"dbops_preview_reset_seed": ["/app/backend", "seed", "not-a-number"]},
+        {"dbops_preview_reset_runner": ["/app/backend", "nonsense"]},
     ],
     ids=["seed", "migration"],
 )

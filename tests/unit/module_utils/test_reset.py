@@ -275,7 +275,7 @@ def test_a_baseline_that_was_changed_never_goes_live(stage: Stage, change: str) 
         stage.counts[1] = (TableRows("public", "users", 6),)
     else:
         stage.schemas[0] = {}
-    with pytest.raises(DbopsError, match=r"The baseline 'chat_baseline' was changed after it was made: .*dbops_reset_rebuild=true"):
+    with pytest.raises(DbopsError, match=r"The baseline 'chat_baseline' was changed after it was made: .*dbops_preview_reset_rebuild=true"):
         stage.reset()
     assert not any("RENAME" in statement for statement in stage.changes)
     assert stage.changes[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT

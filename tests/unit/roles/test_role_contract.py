@@ -24,11 +24,6 @@ SHARED_ROLE = "target"
 #: What the others hand to its entry points.
 HANDED_OVER = f"__dbops_{SHARED_ROLE}_"
 
-#: Prefixes that a role may use beside its own `dbops_<role>_`, with the reason in a word or two.
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "preview_reset": ("dbops_reset_",),  # short for what people type
-}
-
 #: Shared variables whose name begins like a role's own.
 SHARED_IN_SPITE_OF_PREFIX = {
     "dbops_backup_dir",  # where every operation finds and keeps backups
@@ -94,8 +89,8 @@ def public_names_are_its_own(role: Path) -> list[str]:
             for name in sorted(names - SHARED_IN_SPITE_OF_PREFIX)
             if not name.startswith("dbops_") or name.startswith(others)
         ]
-    allowed = (f"dbops_{role.name}_", *FAMILIES.get(role.name, ()))
-    return [f"{name} does not begin with {' or '.join(allowed)}" for name in sorted(names) if not name.startswith(allowed)] + [
+    own = f"dbops_{role.name}_"
+    return [f"{name} does not begin with {own}" for name in sorted(names) if not name.startswith(own)] + [
         f"{name} belongs to role {SHARED_ROLE}" for name in sorted(names & SHARED_IN_SPITE_OF_PREFIX)
     ]
 
