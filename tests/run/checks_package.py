@@ -18,7 +18,7 @@ from stages import Finished, Judge, Stage, Verdict, bad, exits_zero, ok
 FOLDER = CACHE / "test" / "package"
 
 #: Public content: all that a playbook may need when it runs.
-CONTENT = ("meta", "plugins", "roles", "playbooks")
+CONTENT = ("meta", "plugins", "roles", "playbooks", "scripts")
 #: The rest of what users get.
 BESIDE = ("README.md", "README.ja.md", "LICENSE", "CHANGELOG.md", "CHANGELOG.rst", "changelogs", "docs", "inventories/example")
 #: What `ansible-galaxy collection build` adds.
