@@ -87,8 +87,14 @@ def best_compression(version_number: int, configure: str) -> str:
     return "1"
 
 
-def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, compression: str) -> None:
-    """Dump a whole database in directory format to ``folder/dump``, as the exported snapshot sees it."""
+def table_option(schema: str, table: str) -> str:
+    """pg_dump's option for one table, quoted so that nothing in a name is taken for a pattern
+    (https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-PATTERNS)."""
+    return '--table="%s"."%s"' % (schema.replace('"', '""'), table.replace('"', '""'))
+
+
+def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, compression: str, options: t.Sequence[str] = ()) -> None:
+    """Dump a database in directory format to ``folder/dump``, as the exported snapshot sees it; ``options`` may leave things out."""
     argv = [
         "pg_dump",
         "--format=directory",
@@ -98,7 +104,8 @@ def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, c
         LOCK_WAIT,
         "--file=%s/backup/dump" % _MOUNT,
     ]
-    outcome = tools.run("dump", argv + (["--snapshot=" + snapshot] if snapshot else []), ((folder, _MOUNT + "/backup", True),), database)
+    argv += ["--snapshot=" + snapshot] if snapshot else []
+    outcome = tools.run("dump", [*argv, *options], ((folder, _MOUNT + "/backup", True),), database)
     if outcome.rc != 0:
         raise DbopsError(tool_failure("pg_dump", outcome, "database '%s'" % database), output=outcome.output)
 
@@ -110,9 +117,9 @@ def read_in_full(tools: ToolBox, folder: str) -> None:
         raise DbopsError(tool_failure("pg_restore", outcome, "the new backup, while reading it back"), output=outcome.output)
 
 
-def restore(tools: ToolBox, folder: str, database: str, jobs: int, without: t.Sequence[str] = ()) -> None:
-    """Restore ``folder/dump`` into an empty database, stopping at the first error."""
-    argv = ["pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs, "--dbname=", *without, _MOUNT + "/backup/dump"]
+def restore(tools: ToolBox, folder: str, database: str, jobs: int, options: t.Sequence[str] = ()) -> None:
+    """Restore ``folder/dump`` into a database, stopping at the first error."""
+    argv = ["pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs, "--dbname=", *options, _MOUNT + "/backup/dump"]
     outcome = tools.run("restore", argv, ((folder, _MOUNT + "/backup", False),), database)
     if outcome.rc != 0:
         raise DbopsError(

@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _swap
-from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, parse_time, remove_folder
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
@@ -347,7 +347,7 @@ def facts_before(request: Request, run_id: str, started: str) -> dict[str, t.Any
         "host": request.caller.host,
         "database": request.target.database,
         "started": started,
-        "duration_seconds": max(0.0, round((utc_now() - moment(started)).total_seconds(), 3)),
+        "duration_seconds": max(0.0, round((utc_now() - (parse_time(started) or utc_now())).total_seconds(), 3)),
     }
 
 
@@ -391,11 +391,6 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def timestamp(moment: datetime.datetime) -> str:
+def timestamp(at: datetime.datetime) -> str:
     """RFC 3339 in UTC, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(text: str) -> datetime.datetime:
-    """The inverse of ``timestamp``."""
-    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

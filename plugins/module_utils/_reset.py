@@ -22,6 +22,13 @@ from ansible_collections.dbops.postgres.plugins.module_utils._baseline import (
     read_baseline,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._kept_tables import (
+    KeptTable,
+    carry_over,
+    find,
+    require_in_both,
+    with_kept_rows,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, count_rows, differences
@@ -36,13 +43,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
 from ansible_collections.dbops.postgres.plugins.module_utils._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, fingerprint, read_snapshot, render
 from ansible_collections.dbops.postgres.plugins.module_utils._seed import seed_fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils._usage import last_use
 
 
 @dataclass(frozen=True)
 class ResetOptions:
     """``seed``: the seed command, empty for none. ``keep``: how many replaced databases are kept. Times in seconds.
 
-    ``rebuild``: make the baseline anew although nothing of what made it has changed.
+    ``rebuild``: make the baseline anew although nothing of what made it has changed. ``keep_tables``: tables whose rows are carried
+    over. ``idle``: minutes without use after which a reset may take place, 0 for at any time.
     """
 
     runner: tuple[str, ...]
@@ -55,6 +64,8 @@ class ResetOptions:
     session_timeout: float = 10
     keep: int = 1
     rebuild: bool = False
+    keep_tables: tuple[str, ...] = ()
+    idle: float = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,16 @@ class Fresh:
     schema: Snapshot
     tables: tuple[TableRows, ...]
     folder: str
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What takes the live database's place; ``fresh`` where the baseline has to be made anew."""
+
+    baseline: Baseline
+    fresh: Fresh | None
+    properties: _database.Properties
+    kept_tables: tuple[KeptTable, ...]
 
 
 @dataclass(frozen=True)
@@ -82,44 +103,71 @@ class Builder:
 def reset(operation: Operation, options: ResetOptions) -> Result:
     """The guard has made sure that this database is disposable."""
     _database.require(operation.maintenance, operation.database)
+    used = last_use(operation, options.idle) if options.idle > 0 else ""
+    if used:
+        return _skipped(operation, options, used)
     _swap.require_swappable(operation.maintenance, operation.database)
     with operation.session(read_only=True) as connection:
+        kept_tables = find(connection, options.keep_tables)
         before = count_rows(connection)
     properties = _database.read_properties(operation.maintenance, operation.database)
     builder = _find_builder(operation, options, properties)
     baseline, fresh = _current_baseline(operation, options, builder), None
     if baseline is None:
         fresh = _build_in_sandbox(operation, options, builder)
-        baseline = Baseline(
-            operation.database,
-            builder.fingerprint,
-            fingerprint(fresh.schema),
-            builder.seeds,
-            builder.migrate.image,
-            timestamp(utc_now()),
-            fresh.tables,
-        )
+        baseline = _describe(operation, builder, fresh)
+    require_in_both(kept_tables, baseline.tables)
+    after = with_kept_rows(baseline.tables, before, kept_tables)
     how = "built by image '%s'" % baseline.image
     if fresh is None:
         how = "a copy of the baseline that image '%s' made at %s" % (baseline.image, baseline.made)
-    diff = {"before": _listed(before), "after": _listed(baseline.tables)}
+    if kept_tables:
+        how += ", with the rows of %s carried over" % ", ".join(table.name for table in kept_tables)
+    diff = {"before": _listed(before), "after": _listed(after)}
     facts: dict[str, t.Any] = {
+        "in_use": "",
         "rows_before": _as_map(before),
-        "rows_after": _as_map(baseline.tables),
+        "rows_after": _as_map(after),
         "schema_after": baseline.schema,
         "image": baseline.image,
         "baseline_rebuilt": fresh is not None,
+        "kept_tables": [table.name for table in kept_tables],
         "replaced": None,
         "dropped": [],
     }
     if operation.check_mode:
-        line = "Would reset database '%s' to %s, %s." % (operation.database, _extent(baseline.tables), how)
+        line = "Would reset database '%s' to %s, %s." % (operation.database, _extent(after), how)
         return Result(True, [line], facts, diff)
-    sick_before, facts["replaced"] = _replace(operation, options, baseline, fresh, properties)
+    sick_before, facts["replaced"] = _replace(operation, options, Replacement(baseline, fresh, properties, kept_tables))
     restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
     facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
-    journal = {name: facts[name] for name in ("schema_after", "image", "baseline_rebuilt", "replaced")}
-    return Result(True, _report(operation, baseline, how, facts, restarted), facts, diff, dict(journal, image_id=builder.migrate.image_id))
+    journal = {name: facts[name] for name in ("schema_after", "image", "baseline_rebuilt", "kept_tables", "replaced")}
+    return Result(True, _report(operation, after, how, facts, restarted), facts, diff, dict(journal, image_id=builder.migrate.image_id))
+
+
+def _skipped(operation: Operation, options: ResetOptions, used: str) -> Result:
+    """A reset that nobody asked for by hand waits until nobody is in the way."""
+    return Result(
+        False,
+        [
+            "Not reset: database '%s' was used within the last %g minutes (dbops_preview_reset_idle): %s."
+            % (operation.database, options.idle, used)
+        ],
+        {"in_use": used, "replaced": None, "dropped": []},
+        journal={"in_use": used},
+    )
+
+
+def _describe(operation: Operation, builder: Builder, fresh: Fresh) -> Baseline:
+    return Baseline(
+        operation.database,
+        builder.fingerprint,
+        fingerprint(fresh.schema),
+        builder.seeds,
+        builder.migrate.image,
+        timestamp(utc_now()),
+        fresh.tables,
+    )
 
 
 def _find_builder(operation: Operation, options: ResetOptions, properties: _database.Properties) -> Builder:
@@ -172,19 +220,20 @@ def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, t
         )
 
 
-def _replace(
-    operation: Operation, options: ResetOptions, baseline: Baseline, fresh: Fresh | None, properties: _database.Properties
-) -> tuple[list[str], str]:
+def _replace(operation: Operation, options: ResetOptions, new: Replacement) -> tuple[list[str], str]:
     """A copy of the baseline (made anew first, where there is a fresh one) becomes the live database.
 
     :returns: the backends that were not well before, and the name under which the replaced database is kept.
     """
     building = _swap.building_name(operation.database, operation.run_id)
     try:
-        if fresh:
-            _load(operation, options, fresh, building, properties)
-            keep_baseline(operation.maintenance, operation.database, building, baseline)
-        _copy(operation, baseline, building, properties)
+        if new.fresh:
+            _load(operation, options, new.fresh, building, new.properties)
+            keep_baseline(operation.maintenance, operation.database, building, new.baseline)
+        _copy(operation, new.baseline, building, new.properties)
+        if new.kept_tables:
+            operation.enter("reset: keep tables")
+            carry_over(operation, new.kept_tables, building, options.jobs)
         sick_before = _backend.sick(operation.docker, operation.target.backends)
         operation.enter("reset: swap")
         kept = _swap.swap(
@@ -243,10 +292,10 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, s
     return restarted
 
 
-def _report(operation: Operation, baseline: Baseline, how: str, facts: dict[str, t.Any], restarted: list[str]) -> list[str]:
+def _report(operation: Operation, after: t.Sequence[TableRows], how: str, facts: dict[str, t.Any], restarted: list[str]) -> list[str]:
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
-        "Reset database '%s': now %s, %s." % (operation.database, _extent(baseline.tables), how),
+        "Reset database '%s': now %s, %s." % (operation.database, _extent(after), how),
         "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo"))
         if facts["replaced"] not in facts["dropped"]
         else "What it was is not kept, as asked (dbops_preview_reset_keep).",

@@ -38,9 +38,14 @@ class TableRows:
 def count_rows(connection: Connection) -> tuple[TableRows, ...]:
     """Count every table. Row-level security must not hide rows: with it off, a count that would be filtered is an error instead
     (https://www.postgresql.org/docs/current/ddl-rowsecurity.html)."""
+    return count_rows_of(connection, rows(connection, _TABLES))
+
+
+def count_rows_of(connection: Connection, tables: t.Iterable[tuple[t.Any, ...]]) -> tuple[TableRows, ...]:
+    """Likewise of some tables, each given as ``(schema, table)``."""
     execute(connection, "SET row_security = off")
     counted = []
-    for schema, table in rows(connection, _TABLES):
+    for schema, table in tables:
         query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
         counted.append(TableRows(schema, table, int(value(connection, query))))
     return tuple(counted)

@@ -76,6 +76,19 @@ options:
       - For what they do not show, such as a seed that reads a mounted file.
     type: bool
     default: false
+  keep_tables:
+    description:
+      - Tables whose rows are carried over from the replaced database, with or without their schema, such as V(users) or V(chat.users).
+      - The rows that the fresh database has in them give way. Foreign keys from and to these tables have to hold, else the reset is refused.
+    type: list
+    elements: str
+    default: []
+  idle:
+    description:
+      - Reset only where nobody used the database for so many minutes, and skip it with the reason otherwise. V(0) resets at any time.
+      - Sessions count, except those that only check their connection, and from PostgreSQL 16 on when a table was last read.
+    type: float
+    default: 0.0
 """
 
 EXAMPLES = r"""
@@ -90,25 +103,34 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+in_use:
+  description: How somebody used the database lately, where the reset was skipped for that (O(idle)); else empty.
+  returned: success
+  type: str
+kept_tables:
+  description: Tables whose rows were carried over.
+  returned: when not skipped
+  type: list
+  elements: str
 rows_before:
   description: Rows by table in the replaced database.
-  returned: success
+  returned: when not skipped
   type: dict
 rows_after:
   description: Rows by table in the fresh database.
-  returned: success
+  returned: when not skipped
   type: dict
 schema_after:
   description: Fingerprint of the fresh database's schema.
-  returned: success
+  returned: when not skipped
   type: str
 image:
   description: The image that built it.
-  returned: success
+  returned: when not skipped
   type: str
 baseline_rebuilt:
   description: Whether the baseline was missing or outdated, and was built anew (in check mode, would be).
-  returned: success
+  returned: when not skipped
   type: bool
 replaced:
   description: Name under which the replaced database is kept.
@@ -161,13 +183,15 @@ ARGUMENT_SPEC = {
     "session_timeout": {"type": "int", "default": 10},
     "keep": {"type": "int", "default": 1},
     "rebuild": {"type": "bool", "default": False},
+    "keep_tables": {"type": "list", "elements": "str", "default": []},
+    "idle": {"type": "float", "default": 0.0},
 }
 
 
 def replace_database(operation: Operation, params: dict[str, t.Any]) -> Result:
     given = {name: params[name] for name in ARGUMENT_SPEC}
     given["restart"] = given.pop("backend_restart")
-    given.update(runner=tuple(params["runner"]), seed=tuple(params["seed"]), image=params["image"] or "")
+    given.update({name: tuple(params[name]) for name in ("runner", "seed", "keep_tables")}, image=params["image"] or "")
     return reset(operation, ResetOptions(**given))
 
 

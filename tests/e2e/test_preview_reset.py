@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from controller import CheckThenRun, Controller
@@ -103,6 +105,88 @@ def test_only_the_newest_replaced_databases_are_kept_and_undo_brings_one_back(v2
     undone = controller.run("restore", "-l", "preview", dbops_restore_backup="undo")
     assert undone.ok, undone.output
     assert {topic for (topic,) in preview.rows("SELECT topic FROM rooms")} == {"second"}
+
+
+class TestTablesThatAreKept:
+    def test_their_rows_survive_with_their_sequences(self, v2: None, check_then_run: CheckThenRun, preview: Server) -> None:
+        preview.do(
+            "INSERT INTO users (name, created_at) SELECT 'Tester ' || n, now() FROM generate_series(1, 7) n",
+            "UPDATE users SET nickname = 'renamed' WHERE id = 1",
+            "UPDATE rooms SET topic = 'left by a branch'",
+        )
+        _checked, done = check_then_run("preview_reset", "-l", "preview", dbops_preview_reset_keep_tables="users")
+        assert done.result()["kept_tables"] == ["public.users"]
+        assert preview.tables() == {**SEEDED, "users": 12}
+        assert preview.value("SELECT nickname FROM users WHERE id = 1") == "renamed"
+        assert preview.value("SELECT count(*) FROM rooms WHERE topic <> ''") == 0
+        preview.do("INSERT INTO users (name, created_at) VALUES ('After the reset', now())")
+        assert preview.value("SELECT max(id) FROM users WHERE name = 'After the reset'") == 13
+        # The foreign keys are there again, and hold.
+        assert preview.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 4
+
+    def test_a_foreign_key_that_would_not_hold_refuses(self, v2: None, controller: Controller, preview: Server, stack: Stack) -> None:
+        preview.do("DELETE FROM reactions", "DELETE FROM messages", "DELETE FROM users")
+        before = preview.contents()
+        refused = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_keep_tables="users")
+        assert not refused.ok
+        assert "since a foreign key of table 'public.messages' would not hold" in refused.message
+        assert 'is not present in table "users"' in refused.message
+        assert "The live database is untouched" in refused.message
+        assert {name: digest for name, digest in preview.contents().items() if name == "digest of chat_preview"} == {
+            name: digest for name, digest in before.items() if name == "digest of chat_preview"
+        }
+        assert stack.leftovers() == []
+
+    @pytest.mark.parametrize(
+        ("prepare", "name", "message"),
+        [
+            ("SELECT 1", "no such table", "There is no table 'no such table' in the live database to carry over"),
+            ("CREATE SCHEMA other CREATE TABLE users (id int)", "users", "Several tables are called 'users' (other.users, public.users)"),
+            ("CREATE TABLE parted (id int) PARTITION BY LIST (id)", "parted", "Table 'public.parted' is partitioned"),
+            ("CREATE TABLE made_by_hand (id int)", "made_by_hand", "The fresh database has no table 'public.made_by_hand'"),
+            ("ALTER TABLE users ADD COLUMN shoe_size int", "public.users", "column 'shoe_size' is not in the fresh one"),
+            ("ALTER TABLE users ALTER COLUMN nickname TYPE text", "users", "column 'nickname' is text here and character varying there"),
+            ("ALTER TABLE users DROP COLUMN name", "users", "column 'name' is new and has no default"),
+        ],
+        ids=["unknown", "in two schemas", "partitioned", "not in the fresh one", "more columns", "another type", "fewer columns"],
+    )
+    def test_what_cannot_be_kept_is_told_and_nothing_is_replaced(
+        self, prepare: str, name: str, message: str, v2: None, controller: Controller, preview: Server
+    ) -> None:
+        preview.do(prepare)
+        live = preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview'")
+        refused = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_keep_tables=[name])
+        assert not refused.ok
+        assert message in refused.message
+        assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview'") == live
+
+
+class TestAResetBySchedule:
+    """The backends stay connected and check their connections every two seconds: that is no use."""
+
+    def test_waits_until_nobody_works_in_the_preview(self, v2: None, controller: Controller, preview: Server) -> None:
+        with contextlib.closing(preview.connect()) as person, person.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM rooms")
+            skipped = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_idle="30")
+        assert skipped.ok and not skipped.changed
+        assert "Not reset: database 'chat_preview' was used within the last 30 minutes" in skipped.summary
+        assert "SELECT count(*) FROM rooms" in skipped.result()["in_use"]
+        assert preview.databases() == ["chat_preview", "postgres"]
+
+    def test_sees_what_a_closed_session_has_read(self, v2: None, controller: Controller, preview: Server) -> None:
+        if int(preview.value("SHOW server_version_num")) < 160000:
+            pytest.skip("the server does not know when a table was last read")
+        preview.value("SELECT count(*) FROM rooms")
+        wait_until(lambda: preview.value("SELECT last_seq_scan FROM pg_stat_user_tables WHERE relname = 'rooms'"))
+        skipped = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_idle=5.0)
+        assert skipped.ok and not skipped.changed
+        assert "table public.rooms was last read" in skipped.result()["in_use"]
+
+    def test_takes_place_while_the_backends_only_look_whether_it_is_there(self, v2: None, controller: Controller, preview: Server) -> None:
+        wait_until(lambda: {backend.address for backend in preview.backends} <= clients(preview))
+        preview.do("SELECT pg_stat_reset()")
+        done = controller.run("preview_reset", "-l", "preview", dbops_preview_reset_idle=1.0)
+        assert done.ok and done.changed, done.output
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def rows(**numbers: int) -> tuple[TableRows, ...]:
 def test_every_table_is_counted_without_its_children_and_with_its_name_quoted() -> None:
     connection = FakeConnection({"FROM pg_class c JOIN": [("public", "users"), ("app", 'odd"table')], "count(*)": [(7,)]})
     assert count_rows(connection) == (TableRows("public", "users", 7), TableRows("app", 'odd"table', 7))
-    assert connection.statements[0] == "SET row_security = off"  # else a policy could hide rows
+    assert connection.statements.index("SET row_security = off") < connection.statements.index(connection.said("count(*)")[0])
+    # else a policy could hide rows
     assert connection.said("count(*)") == ['SELECT count(*) FROM ONLY "public"."users"', 'SELECT count(*) FROM ONLY "app"."odd""table"']
     assert TableRows("app", "x", 1).name == "app.x"
 
