@@ -75,6 +75,15 @@ options:
   runner_container:
     description: The backend container whose image and environment the migration runner uses. The newest of O(backends) by default.
     type: str
+  branch:
+    description:
+      - The branch whose backend the migration runner uses, where each branch has a backend of its own, instead of O(runner_container).
+      - It is what the star in O(backends) stands for, or the value of the label O(branch_label). A git branch's own name does as well,
+        V(feature/Login) is V(feature-login).
+    type: str
+  branch_label:
+    description: The label of the backends' containers that names their branch.
+    type: str
   confirm:
     description:
       - Consent to one operation on one database, such as V(restore:chat).

@@ -31,7 +31,7 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
         snapshot = read_snapshot(connection)
     backups, unreadable = operation.archive.catalogue(operation.database)
     holder = read_holder(operation.maintenance, operation.database)
-    history = _journal.read(operation.archive.folder)
+    history = [entry for entry in _journal.read(operation.archive.folder) if entry.get("operation") != _journal.BRANCH]
     facts: dict[str, t.Any] = {
         "server": asdict(operation.server),
         "marker": operation.evidence.marker,

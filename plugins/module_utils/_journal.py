@@ -15,6 +15,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils._errors import Dbop
 
 FILE_NAME = "journal.jsonl"
 
+#: What a line about a branch calls its operation; all other lines are operations.
+BRANCH = "branch"
+
 
 def append(folder: str, entry: t.Mapping[str, t.Any]) -> None:
     """Add one line and see it on the disk. One ``write`` to a file opened for appending, so lines of two runs never mix."""

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sizes, durations and ages in words."""
+"""Sizes, durations and ages in words, and rows in columns."""
 
 from __future__ import annotations
+
+import typing as t
 
 
 def size_text(number: float) -> str:
@@ -29,3 +31,9 @@ def duration_text(seconds: float) -> str:
 def count_text(number: int, noun: str) -> str:
     """``(1, "table")`` -> ``1 table``; ``(2, "table")`` -> ``2 tables``."""
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")
+
+
+def aligned(table: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """The rows of a table as lines, each column as wide as its longest text."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in table]

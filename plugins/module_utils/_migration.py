@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _database
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils._branch_conflicts import broken_branches, losses_text
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result, timestamp
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, make_plan, plan_facts, render_plan
@@ -44,7 +46,10 @@ _LIMIT = "dbops_migrate_timeout"
 
 @dataclass(frozen=True)
 class MigrationOptions:
-    """Seconds for every time limit. ``lock_retries``: how often the run is tried again after waiting too long for a lock."""
+    """Seconds for every time limit. ``lock_retries``: how often the run is tried again after waiting too long for a lock.
+
+    ``conflicts``: ``stop`` or ``warn`` where the plan would break another branch on a database that is not production.
+    """
 
     runner: tuple[str, ...]
     image: str = ""
@@ -56,6 +61,7 @@ class MigrationOptions:
     lock_pause: float = 5
     state_tables: tuple[str, ...] = ()
     health_timeout: float = 60
+    conflicts: str = "stop"
 
 
 def migrate(operation: Operation, options: MigrationOptions) -> Result:
@@ -78,6 +84,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
             diff,
             _journal(plan, runner),
         )
+    _settle_conflicts(operation, plan, runner, options)
     if operation.check_mode:
         return Result(
             True, ["Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, _extent(plan))], facts, diff
@@ -101,6 +108,22 @@ def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None
             output=plan.outcome.output,
             plan=plan_facts(plan),
         )
+
+
+def _settle_conflicts(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions) -> None:
+    """Other branches work on the same preview database: what the plan takes away from them stops it, unless that is wanted."""
+    if operation.request.environment == PRODUCTION:
+        return
+    broken = broken_branches(operation, runner, plan.before, plan.after)
+    if broken and options.conflicts == "stop":
+        raise DbopsError(
+            "The migration would break what other branches on database '%s' use: %s. Nothing was migrated. Settle it with them, or migrate"
+            " all the same with -e dbops_preview_conflicts=warn." % (operation.database, losses_text(broken)),
+            conflicts=broken,
+            plan=plan_facts(plan),
+        )
+    if broken:
+        operation.warnings.append("The migration breaks what other branches use: %s." % losses_text(broken))
 
 
 def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
@@ -282,4 +305,5 @@ def _journal(plan: Plan, runner: Runner) -> dict[str, t.Any]:
         "image": runner.image,
         "image_id": runner.image_id,
         "runner": list(runner.argv),
+        "backend": runner.container.name,
     }

@@ -49,6 +49,8 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "backup_dir": {"type": "path", "required": True},
     "backends": {"type": "list", "elements": "str", "default": []},
     "runner_container": {"type": "str"},
+    "branch": {"type": "str"},
+    "branch_label": {"type": "str"},
     "confirm": {"type": "str"},
     "lock_wait": {"type": "int", "default": 0},
     "docker_host": {"type": "str"},
@@ -144,6 +146,8 @@ class DbopsModule(AnsibleModule):
             maintenance_database=given["maintenance_database"],
             backends=tuple(given["backends"]),
             runner_container=given["runner_container"] or "",
+            branch=given["branch"] or "",
+            branch_label=given["branch_label"] or "",
         )
         return Request(
             operation=self._operation,

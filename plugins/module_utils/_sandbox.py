@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Image, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._dump import table_option
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, rows, session, value, wait_until_ready
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, execute, rows, session, sql, value, wait_until_ready
 from ansible_collections.dbops.postgres.plugins.module_utils._roles import copy_roles
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import is_state_table
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import Snapshot, difference, read_snapshot, render
@@ -30,6 +31,9 @@ if t.TYPE_CHECKING:
 
 #: Seconds that the sandbox's server may take to start.
 START_SECONDS = 60
+
+#: The database in a sandbox that holds what others begin with.
+_TEMPLATE = "dbops_template"
 
 #: Nothing in a sandbox has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
@@ -73,6 +77,26 @@ def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> 
             docker.remove("container", container.id)
     finally:
         docker.remove("network", name)
+
+
+def keep_as_template(sandbox: Sandbox) -> None:
+    """Keep what the sandbox's database holds now, so that ``renew`` can begin with it again."""
+    with sandbox.session("postgres") as connection:
+        execute(connection, sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(sandbox.database), sql.Identifier(_TEMPLATE)))
+
+
+def renew(operation: Operation, sandbox: Sandbox, from_template: bool) -> None:
+    """Replace the sandbox's database: by an empty one, or by what ``keep_as_template`` has kept."""
+    properties = _properties(operation)
+    with sandbox.session("postgres") as connection:
+        _database.drop(connection, operation.database)
+        if from_template:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+            names = (operation.database, _TEMPLATE, properties.owner)
+            execute(connection, statement.format(*map(sql.Identifier, names)))
+        else:
+            _database.create(connection, operation.database, properties)
+        _database.apply_properties(connection, operation.database, properties)
 
 
 def _properties(operation: Operation) -> _database.Properties:
@@ -141,7 +165,7 @@ def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[
     folder = operation.work_folder("sandbox")
     _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", "--no-tablespaces", "--no-subscriptions"])
     if state:
-        tables = ['--table="%s"."%s"' % tuple(part.replace('"', '""') for part in table) for table in state]
+        tables = [table_option(*table) for table in state]
         _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
     with sandbox.session() as connection:
         change = difference(live, read_snapshot(connection))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.dbops.postgres.plugins.module_utils._branches import branches_of, choose
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker, require_running
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
@@ -31,6 +32,8 @@ class TargetOptions:
     maintenance_database: str = "postgres"
     backends: tuple[str, ...] = ()
     runner_container: str = ""
+    branch: str = ""
+    branch_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,16 @@ def resolve(docker: Docker, options: TargetOptions, redactor: Redactor) -> Targe
     backends = tuple(docker.matching(options.backends)) if options.backends else ()
     for backend in backends:
         redactor.add_environment(backend.env)
+    runner_container = options.runner_container
+    if options.branch:
+        runner_container = choose(branches_of(backends, options.backends, options.branch_label), options.branch).container.name
     address = Address(
         host=_host(container),
         port=options.port,
         user=options.user or _container_secret(docker, container, "POSTGRES_USER") or "postgres",
         password=password,
     )
-    return Target(options.database, options.maintenance_database, container, address, backends, options.runner_container)
+    return Target(options.database, options.maintenance_database, container, address, backends, runner_container)
 
 
 def _database_container(docker: Docker, options: TargetOptions) -> Container:

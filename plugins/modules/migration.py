@@ -75,6 +75,13 @@ options:
     description: Seconds within which every running backend has to pass its own health check afterwards.
     type: int
     default: 60
+  conflicts:
+    description:
+      - What happens where the database is not production and the plan takes away something that the backend of another running branch
+        needs, such as a column that it reads. V(stop) changes nothing and says which, V(warn) goes on with a warning.
+    type: str
+    choices: [stop, warn]
+    default: stop
 """
 
 EXAMPLES = r"""
@@ -189,6 +196,7 @@ ARGUMENT_SPEC = {
     "lock_pause": {"type": "float", "default": 5.0},
     "state_tables": {"type": "list", "elements": "str", "default": []},
     "health_timeout": {"type": "int", "default": 60},
+    "conflicts": {"type": "str", "choices": ["stop", "warn"], "default": "stop"},
 }
 
 

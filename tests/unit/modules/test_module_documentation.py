@@ -30,6 +30,7 @@ EXPECTED = {
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),
     "migration": ("migrate", Risk.FORWARD),
+    "preview_branch_info": ("preview_status", Risk.READ),
     "restore": ("restore", Risk.OVERWRITE),
     "seed": ("seed", Risk.OVERWRITE),
 }

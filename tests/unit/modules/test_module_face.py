@@ -29,7 +29,7 @@ NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")
 #: What the modules that replace the live database add to an error that came before they began.
 BEGUN = dict.fromkeys(("database_reset", "restore"), " The live database is untouched: nothing was begun.")
 
-READERS = {"backup_info", "database_info"}
+READERS = {"backup_info", "database_info", "preview_branch_info"}
 SECRET = "hidden-word"
 OMIT = object()
 

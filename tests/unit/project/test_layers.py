@@ -20,13 +20,15 @@ TOP = {"_module"}
 LAYERS: list[set[str]] = [
     {"_seed"},  # a reset ends with it
     {"_backup"},  # what changes a database begins with it
-    {"_baseline", "_plan", "_restore_source", "_watchdog"},
+    {"_branch_conflicts"},
+    {"_expected_schemas"},
+    {"_baseline", "_kept_tables", "_plan", "_restore_source", "_usage", "_watchdog"},
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
     {"_roles", "_swap", "_target"},
-    {"_archive"},
-    {"_backend", "_database", "_lock", "_row_counts", "_schema"},
+    {"_archive", "_schema_needs"},
+    {"_backend", "_branches", "_database", "_lock", "_row_counts", "_schema"},
     {"_docker", "_guard", "_journal", "_postgres"},
     {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
