@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e" / "support"))
 
 import dataset  # noqa: E402
 import measure  # noqa: E402
+import preview  # noqa: E402
 import report  # noqa: E402
 from controller import Controller  # noqa: E402
 from stack import Stack, provide  # noqa: E402
@@ -69,7 +70,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         ("backup", lambda: measure.backups(stack, controller, rounds, scratch)),
         ("restore", lambda: measure.restores(stack, controller, scratch)),
         ("migrate", lambda: measure.migration(controller)),
-        ("preview", lambda: measure.preview(stack, controller)),
+        ("preview", lambda: preview.measure_resets(stack, controller)),
     ):
         _say(name)
         found = work()

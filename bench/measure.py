@@ -231,25 +231,6 @@ def migration(controller: Controller) -> Results:
     }
 
 
-def preview(stack: Stack, controller: Controller) -> Results:
-    """The preview as its branches see it: seeded rows, thrown away and made anew."""
-    must(controller.run("migrate", "-l", "preview"))
-    seed = must(controller.run("seed", "-l", "preview"))
-    first = seconds_of(lambda: must(controller.run("preview_reset", "-l", "preview")))  # this one makes the baseline
-    with Application(stack.preview, "SELECT 1 FROM rooms LIMIT 1") as application:
-        begun = time.monotonic()
-        run = must(controller.run("preview_reset", "-l", "preview"))
-        whole = time.monotonic() - begun
-    enroll = must(controller.run("enroll", "-l", "preview", dbops_confirm="enroll:chat_preview"))
-    return {
-        "reset_unusable_seconds": application.unusable,
-        "reset_seconds": whole,
-        "reset_seconds_without_baseline": first,
-        "reset_seconds_phases": run.result()["operation"]["phases"],
-        "remote_tasks": {"seed": seed.remote_tasks, "preview_reset": run.remote_tasks, "enroll": enroll.remote_tasks},
-    }
-
-
 def growth(controller: Controller, server: Server) -> Results:
     """What one size costs: seconds that each module took on the target."""
     backup = must(controller.run("backup", "-l", "production"))
