@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import attempt, execute, sql, transaction
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import attempt, end_sessions, execute, sql, transaction
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows
 
 if t.TYPE_CHECKING:
@@ -29,6 +29,10 @@ _DESCRIPTION = "baseline"
 #: Bytes from which on copying files beats writing each block to the WAL; below, its two checkpoints cost more
 #: (https://www.postgresql.org/docs/current/sql-createdatabase.html#CREATE-DATABASE-STRATEGY).
 _FILE_COPY_FROM = 64 * 1024 * 1024
+
+
+#: Seconds within which sessions that somebody opened in the template have to end.
+_SESSION_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,13 @@ def drop_baseline(connection: Connection, database: str) -> None:
 
 
 def copy_baseline(connection: Connection, database: str, copy: str, properties: _database.Properties) -> None:
-    """A new database with the baseline's contents, and the owner and tablespace of ``properties``."""
+    """A new database with the baseline's contents, and the owner and tablespace of ``properties``.
+
+    A template is copied only while nobody is in it, so whoever opened it is put out.
+    """
     name = baseline_name(database)
+    execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+    end_sessions(connection, name, _SESSION_SECONDS)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} TABLESPACE {}").format(
         sql.Identifier(copy), sql.Identifier(name), sql.Identifier(properties.owner), sql.Identifier(properties.tablespace)
     )

@@ -73,6 +73,29 @@ def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controll
     assert preview.tables() == SEEDED
 
 
+def test_a_baseline_that_somebody_has_opened_or_removed_is_no_obstacle(v2: None, controller: Controller, preview: Server) -> None:
+    assert controller.run("preview_reset", "-l", "preview").ok
+    preview.do("ALTER DATABASE chat_preview_baseline ALLOW_CONNECTIONS true", database="postgres")
+    with contextlib.closing(preview.connect("chat_preview_baseline")):
+        copied = controller.run("preview_reset", "-l", "preview")
+    assert copied.ok and copied.result()["baseline_rebuilt"] is False, copied.output
+    preview.do("ALTER DATABASE chat_preview_baseline IS_TEMPLATE false", "DROP DATABASE chat_preview_baseline", database="postgres")
+    rebuilt = controller.run("preview_reset", "-l", "preview")
+    assert rebuilt.ok and rebuilt.result()["baseline_rebuilt"] is True, rebuilt.output
+
+    preview.do(
+        "ALTER DATABASE chat_preview_baseline IS_TEMPLATE false",
+        "DROP DATABASE chat_preview_baseline",
+        "CREATE DATABASE chat_preview_baseline",  # half-made, or somebody's own
+        database="postgres",
+    )
+    refused = controller.run("preview_reset", "-l", "preview")
+    assert not refused.ok
+    assert "Database 'chat_preview_baseline' is in the way: a reset keeps its baseline under that name." in refused.message
+    assert preview.tables() == SEEDED
+    preview.do("DROP DATABASE chat_preview_baseline", database="postgres")
+
+
 def test_backends_that_are_connected_and_written_to_go_on_by_themselves(v2: None, controller: Controller, preview: Server) -> None:
     started = [backend.started_at for backend in preview.backends]
     wait_until(lambda: {backend.address for backend in preview.backends} <= clients(preview))
