@@ -29,6 +29,7 @@ EXPECTED = {
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),
+    "database_status": ("status", Risk.READ),
     "migration": ("migrate", Risk.FORWARD),
     "restore": ("restore", Risk.OVERWRITE),
     "seed": ("seed", Risk.OVERWRITE),
@@ -49,6 +50,8 @@ class Recorder:
 
     def run(self, work: t.Callable[..., t.Any]) -> None:
         type(self).made["work"] = work
+
+    examine = run
 
 
 @pytest.fixture(params=NAMES)

@@ -18,15 +18,15 @@ MODULE_UTILS = sorted((ROOT / "plugins" / "module_utils").glob("*.py"))
 #: everything below, and nobody but `_module` knows it.
 TOP = {"_module"}
 LAYERS: list[set[str]] = [
-    {"_seed"},  # a reset ends with it
+    {"_seed", "_survey"},  # a reset ends with a seed; what those who only look share
     {"_backup"},  # what changes a database begins with it
     {"_baseline", "_plan", "_restore_source", "_watchdog"},
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
     {"_roles", "_swap", "_target"},
-    {"_archive"},
-    {"_backend", "_database", "_lock", "_row_counts", "_schema"},
+    {"_archive", "_health"},
+    {"_backend", "_database", "_lock", "_observed", "_row_counts", "_schema"},
     {"_docker", "_guard", "_journal", "_postgres"},
     {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
