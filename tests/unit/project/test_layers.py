@@ -24,9 +24,9 @@ LAYERS: list[set[str]] = [
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
-    {"_roles", "_swap", "_target"},
-    {"_archive", "_health"},
-    {"_backend", "_database", "_lock", "_observed", "_row_counts", "_schema"},
+    {"_health", "_overview", "_roles", "_swap", "_target"},
+    {"_archive", "_observed"},
+    {"_backend", "_database", "_lock", "_row_counts", "_schema", "_vitals"},
     {"_docker", "_guard", "_journal", "_postgres"},
     {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
