@@ -83,7 +83,12 @@ def command_in(message: str) -> str:
 def _psql(place: Place, statement: str) -> str:
     """On the target: a statement in the database."""
     argv = ["docker", "exec", "-it", place.container, "psql", "-U", place.user, "-d", place.database, "-c", statement]
-    return " ".join(map(shlex.quote, argv))
+    return " ".join(map(_word, argv))
+
+
+def _word(text: str) -> str:
+    """As a person would quote it for a shell."""
+    return '"%s"' % text if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def _reindex(place: Place) -> str:
@@ -171,12 +176,12 @@ def _backends(seen: Observed, _limits: Limits) -> list[Finding]:
         if backend.status == "restarting" or (backend.restarts >= RESTARTS and backend.seconds < RESTARTED_SECONDS):
             sentence = "Backend '%s' does not stay up: the engine has restarted it %d times." % (backend.name, backend.restarts)
             found.append(Finding("backends", Light.RED, sentence, logs))
-        elif backend.health == "unhealthy":
-            found.append(Finding("backends", Light.RED, "Backend '%s' does not pass its health check." % backend.name, logs))
         elif backend.status != "running":
             light = Light.RED if seen.place.is_production else Light.YELLOW
             sentence = "Backend '%s' is %s, not running." % (backend.name, backend.status)
             found.append(Finding("backends", light, sentence, "docker start %s" % backend.name))
+        elif backend.health == "unhealthy":
+            found.append(Finding("backends", Light.RED, "Backend '%s' does not pass its health check." % backend.name, logs))
     return found
 
 

@@ -36,6 +36,9 @@ MARKER = "environment"
 #: The own setting that lists the seeds whose rows a database holds. It belongs to the contents: a restore takes it from the backup.
 SEEDS = "seeds"
 
+#: How long a session of an operation that only looks waits for a lock: it must not hang behind what it is there to show.
+_LOOKING_LOCK_TIMEOUT = "2s"
+
 #: The operations that put another database in the place of the live one.
 REPLACES = ("restore", "reset")
 
@@ -115,6 +118,11 @@ class Operation:
         return self.request.check_mode
 
     @property
+    def lock_timeout(self) -> str:
+        """How long a statement may wait for a lock; empty, the server's own setting."""
+        return _LOOKING_LOCK_TIMEOUT if self.request.risk is _guard.Risk.READ else ""
+
+    @property
     def is_production(self) -> bool:
         """Whether this database has to be treated as production: it is, until all witnesses agree that it is not."""
         return bool(_guard.doubts(self.evidence))
@@ -156,7 +164,8 @@ class Operation:
 
     def session(self, database: str = "", read_only: bool = False) -> contextlib.AbstractContextManager[Connection]:
         """A session in the target database (or another one of the same server); in check mode it cannot write."""
-        return session(self.target.address, database or self.database, self.application, read_only or not _writes(self.request))
+        reads = read_only or not _writes(self.request)
+        return session(self.target.address, database or self.database, self.application, reads, self.lock_timeout)
 
     def work_folder(self, purpose: str) -> str:
         """A private folder for one purpose, gone when the operation ends; not in the backup folder where nothing may be written."""

@@ -23,6 +23,9 @@ WIDTH = 112
 #: So many databases have all their facts below the table; of more, only what is the matter.
 IN_FULL = 3
 
+#: Nobody plans a disk for longer.
+_FAR_DAYS = 3650
+
 _MOST_HOST = 26
 _HEAD = ("STATUS", "HOST", "VERSION", "SIZE", "CONN", "BACKUP", "WHAT IS THE MATTER")
 
@@ -150,7 +153,7 @@ def _disk(state: t.Mapping[str, t.Any]) -> str:
     if state.get("free") is None:
         return "unknown" if state.get("server") else ""
     days = state.get("days_left")
-    left = ", full in %s at the present growth" % duration_text(days * 86400) if days is not None else ""
+    left = "" if days is None or days > _FAR_DAYS else ", full in %s at the present growth" % duration_text(days * 86400)
     return "%s of %s free%s" % (size_text(state["free"]), size_text(state["volume"]), left)
 
 

@@ -233,7 +233,7 @@ def _of_server(operation: Operation) -> dict[str, t.Any]:
     """In a session of its own: an error in it must not end the operation's."""
     name = operation.database
     with operation.session(operation.target.maintenance_database, read_only=True) as connection:
-        _vitals.set_limits(connection)
+        _vitals.set_limit(connection)
         known = {
             "uptime": _vitals.uptime(connection),
             "connections": _vitals.connections(connection, name),
@@ -267,7 +267,7 @@ def _of_disk(operation: Operation) -> dict[str, t.Any]:
 
 def _of_database(operation: Operation) -> dict[str, t.Any]:
     with operation.session(read_only=True) as connection:
-        _vitals.set_limits(connection)
+        _vitals.set_limit(connection)
         return {
             "invalid_indexes": tuple(_vitals.invalid_indexes(connection)),
             "unvacuumed": tuple(_vitals.unvacuumed_tables(connection)),

@@ -113,9 +113,8 @@ class Collations:
     others: int
 
 
-def set_limits(connection: Connection) -> None:
-    """Whoever looks does not wait: behind a lock for 2 s, for any one answer 10 s."""
-    execute(connection, "SET lock_timeout = '2s'")
+def set_limit(connection: Connection) -> None:
+    """Whoever looks does not wait longer than this for any one answer."""
     execute(connection, "SET statement_timeout = '10s'")
 
 
@@ -130,7 +129,7 @@ def connections(connection: Connection, database: str) -> Connections:
         connection,
         "SELECT count(*), current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
         " - coalesce(current_setting('reserved_connections', true), '0')::int,"
-        " count(*) FILTER (WHERE datname = %s), (SELECT datconnlimit FROM pg_database WHERE datname = %s)"
+        " count(*) FILTER (WHERE datname = %s), coalesce((SELECT datconnlimit FROM pg_database WHERE datname = %s), -1)"
         " FROM pg_stat_activity WHERE " + _OTHERS,
         (database, database),
     )

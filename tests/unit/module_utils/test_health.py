@@ -227,7 +227,7 @@ def test_a_backup_that_is_not_whole_and_one_that_cannot_be_read() -> None:
         (Backend("b", "i", "running", "healthy", 3, 60), PLACE, "red"),
         (Backend("b", "i", "running", "healthy", 2, 60), PLACE, "green"),
         (Backend("b", "i", "exited", "", 0, DAY), PLACE, "red"),
-        (Backend("b", "i", "exited", "", 0, DAY), PREVIEW, "yellow"),
+        (Backend("b", "i", "exited", "unhealthy", 0, DAY), PREVIEW, "yellow"),
     ],
 )
 def test_backends(backend: Backend, place: Place, light: str) -> None:
@@ -359,6 +359,11 @@ def test_a_command_survives_the_shell_whatever_the_names_are() -> None:
 )
 def test_the_command_in_a_message(message: str, command: str) -> None:
     assert command_in(message) == command
+
+
+def test_a_statement_with_quotes_is_quoted_as_a_person_would() -> None:
+    [finding] = found("slots", slots=(Slot("nobody", False, "lost", 0),))
+    assert finding.command.endswith(""" -c "SELECT pg_drop_replication_slot('nobody')\"""")
 
 
 def test_every_judge_is_asked() -> None:

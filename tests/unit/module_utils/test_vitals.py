@@ -62,8 +62,8 @@ def test_the_fullest_sequence_comes_first() -> None:
 
 def test_whoever_looks_does_not_wait() -> None:
     connection = server([])
-    _vitals.set_limits(connection)
-    assert len(connection.said("_timeout")) == 2
+    _vitals.set_limit(connection)
+    assert connection.said("statement_timeout")
 
 
 def test_names_and_values_travel_as_parameters() -> None:
