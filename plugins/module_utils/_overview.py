@@ -110,8 +110,10 @@ def _not_looked_at(host: str, result: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def facts(state: t.Mapping[str, t.Any]) -> list[list[str]]:
-    """``[label, text]`` of all that is known of a database."""
-    return [[label, text] for label, tell in _FACTS for text in [tell(state)] if text]
+    """``[label, text]`` of all that is known of a database; of what there is nothing, that is said in one of them."""
+    known = [[label, text] for label, tell in _FACTS for text in [tell(state)] if text]
+    nothing = [label.lower() for label, text in known if text == "none"]
+    return [fact for fact in known if fact[1] != "none"] + ([["None", ", ".join(nothing)]] if nothing else [])
 
 
 def _known(value: t.Any, tell: t.Callable[[t.Any], str], otherwise: str = "") -> str:
@@ -133,7 +135,7 @@ def _server(state: t.Mapping[str, t.Any]) -> str:
 def _environment(state: t.Mapping[str, t.Any]) -> str:
     evidence = state.get("evidence")
     if not evidence:
-        return state["place"]["environment"]
+        return str(state["place"]["environment"])
     marked = "marked '%s'" % evidence["marker"] if evidence["marker"] else "not marked"
     pinned = "pinned" if evidence["server_id"] == evidence["pinned_server_id"] else "not pinned"
     return "%s, %s, server %s (%s)" % (evidence["environment"], marked, evidence["server_id"], pinned)
@@ -260,26 +262,19 @@ _FACTS: tuple[tuple[str, t.Callable[[t.Mapping[str, t.Any]], str]], ...] = (
 
 def table(rows: t.Sequence[Row], width: int = WIDTH) -> list[str]:
     """The heading and one line a database, none wider than ``width``."""
-    cells = [_HEAD[:-1]] + [
-        (
-            row["light"].upper() if row["light"] == "red" else row["light"],
-            cut(row["host"], _MOST_HOST),
-            cut(row["version"], 9),
-            row["size"],
-            row["connections"],
-            row["backup"],
-        )
-        for row in rows
-    ]
+    cells = [_HEAD[:-1], *map(_cells, rows)]
     widths = [max(columns_of(line[index]) for line in cells) for index in range(len(cells[0]))]
     room = width - sum(widths) - 2 * len(widths)
     lines = []
-    for line, what in zip(cells, [_HEAD[-1], *map(_matter, rows)]):
-        told = "  ".join(cell + " " * (size - columns_of(cell)) for cell, size in zip(line, widths))
-        lines.append(
-            (told + "  " + cut(what[0], room - columns_of(what[1])) + what[1] if isinstance(what, tuple) else told + "  " + what).rstrip()
-        )
+    for line, (what, more) in zip(cells, [(_HEAD[-1], ""), *map(_matter, rows)]):
+        figures = [cell + " " * (size - columns_of(cell)) for cell, size in zip(line, widths)]
+        lines.append("  ".join([*figures, cut(what, room - columns_of(more)) + more]).rstrip())
     return lines
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    light = row["light"].upper() if row["light"] == "red" else row["light"]
+    return light, cut(row["host"], _MOST_HOST), cut(row["version"], 9), row["size"], row["connections"], row["backup"]
 
 
 def _matter(row: Row) -> tuple[str, str]:
@@ -298,15 +293,8 @@ def _below(rows: t.Sequence[Row]) -> list[str]:
         for finding in row["findings"]:
             lines += wrapped("  %-6s  " % finding["light"], finding["sentence"])
             lines += ["          $ " + finding["command"]] if finding["command"] else []
-        lines += _all_facts(row) if in_full else []
+        lines += [line for label, text in row["facts"] for line in wrapped("  %-18s  " % label, text)] if in_full else []
     return lines
-
-
-def _all_facts(row: Row) -> list[str]:
-    """A line each, and one for all those of which there is nothing."""
-    lines = [line for label, text in row["facts"] if text != "none" for line in wrapped("  %-18s  " % label, text)]
-    nothing = [label.lower() for label, text in row["facts"] if text == "none"]
-    return lines + (wrapped("  %-18s  " % "None", ", ".join(nothing)) if nothing else [])
 
 
 def wrapped(lead: str, text: str, width: int = WIDTH) -> list[str]:
