@@ -71,6 +71,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         ("restore", lambda: measure.restores(stack, controller, scratch)),
         ("migrate", lambda: measure.migration(controller)),
         ("preview", lambda: preview.measure_resets(stack, controller)),
+        ("status", lambda: measure.status(stack, controller, scratch)),
     ):
         _say(name)
         found = work()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import yaml
 
 from controller import Controller, Run
 from stack import Server, Stack, command
@@ -253,3 +254,36 @@ def growth(controller: Controller, server: Server) -> Results:
         "plan_seconds": phases(plan, "plan"),
         "restore_seconds": restore.result()["operation"]["duration_seconds"],
     }
+
+
+def status(stack: Stack, controller: Controller, scratch: Path) -> Results:
+    """One look at each database: where the journal tells that nothing is pending, where the sandbox has to; and at fifty at once."""
+    for host in ("production", "preview"):
+        must(controller.run("migrate", "-l", host))
+        must(controller.run("backup", "-l", host))
+    run = must(controller.run("status", "-l", "production"))
+    sandbox = must(controller.run("status", "-l", "production", dbops_status_plan="always"))
+    fifty = inventory_of(stack, scratch / "fifty.yml", 50)
+    begun = time.monotonic()
+    many = must(controller.run("status", "--forks=10", inventory=fifty))
+    whole = time.monotonic() - begun
+    if len(many.of_modules()) != 50:
+        raise RuntimeError(many.output)
+    return {
+        "status_seconds": run.result()["operation"]["duration_seconds"],
+        "status_seconds_sandbox": sandbox.result()["operation"]["duration_seconds"],
+        "status_50_hosts_seconds": whole,
+        "remote_tasks": {"status": run.remote_tasks},
+    }
+
+
+def inventory_of(stack: Stack, path: Path, number: int) -> Path:
+    """So many hosts, each of which is one of the stack's two databases."""
+    known = yaml.safe_load((stack.inventory / "hosts.yml").read_text(encoding="utf-8"))["all"]
+    groups = {}
+    for group, described in known["children"].items():
+        [(host, variables)] = described["hosts"].items()
+        variables = {**variables, "dbops_backup_dir": known["vars"]["dbops_backup_dir"].replace("{{ inventory_hostname }}", host)}
+        groups[group] = {**described, "hosts": {f"{group}-{at:02d}": variables for at in range(number // len(known["children"]))}}
+    path.write_text(yaml.safe_dump({"all": {"vars": known["vars"], "children": groups}}), encoding="utf-8")
+    return path

@@ -48,6 +48,17 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Migrate: everything but the backup and the runner itself, seconds",
         "マイグレーション: バックアップとランナー自身を除いた時間(秒)",
     ),
+    "status_seconds": (
+        3,
+        "Status: one look at a database, nothing pending by the journal, seconds",
+        "状態の確認: 1データベース(未適用なしとジャーナルで分かる場合、秒)",
+    ),
+    "status_seconds_sandbox": (None, "The same, with the plan tried in a sandbox, seconds", "同上、サンドボックスで試す場合(秒)"),
+    "status_50_hosts_seconds": (
+        None,
+        "Status: 50 databases in one run (10 at a time), seconds",
+        "状態の確認: 50 データベースを1回で(同時に 10、秒)",
+    ),
     "plan_seconds": (5, "Plan in the sandbox, seconds", "サンドボックスでのプラン(秒)"),
     "module_peak_rss_mb": (100, "Most memory of the module on the target, MB", "対象ホスト上のモジュールの最大メモリー(MB)"),
 }

@@ -36,3 +36,7 @@ class EngineError(DbopsError):
 
 class ServerError(DbopsError):
     """PostgreSQL refused or failed; the message carries its own sentence."""
+
+
+class Interrupted(DbopsError):
+    """The controller, the connection or a person ended this run."""

@@ -123,7 +123,7 @@ def doubts(evidence: Evidence) -> list[str]:
             % (evidence.server_id, evidence.host)
         )
     elif evidence.pinned_server_id != evidence.server_id:
-        reasons.append(_wrong_server(evidence))
+        reasons.append(wrong_server(evidence))
     if evidence.production_databases and not evidence.shared_server:
         reasons.append(
             "The same server holds %s, marked production: give '%s' a server of its own, or set dbops_shared_server."
@@ -168,10 +168,10 @@ def _means_everything(term: str) -> bool:
 
 def _require_pinned_server(operation: str, evidence: Evidence) -> None:
     if evidence.pinned_server_id and evidence.pinned_server_id != evidence.server_id:
-        raise Refused("Refused to %s '%s': %s Nothing was touched." % (operation, evidence.database, _wrong_server(evidence)))
+        raise Refused("Refused to %s '%s': %s Nothing was touched." % (operation, evidence.database, wrong_server(evidence)))
 
 
-def _wrong_server(evidence: Evidence) -> str:
+def wrong_server(evidence: Evidence) -> str:
     return (
         "The inventory pins server %s for '%s', but the server that answers is %s: it is another server, or it was set up anew (then change dbops_server_id)."
         % (

@@ -9,15 +9,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _journal, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _journal, _survey
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import facts_of
-from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, read_holder
+from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._plan import make_plan, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils._plan import plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import sessions
-from ansible_collections.dbops.postgres.plugins.module_utils._runner import command_of, failure_of, find_runner
-from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint, read_snapshot, tables
+from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint, tables
 from ansible_collections.dbops.postgres.plugins.module_utils._seed import read_seeds
 
 #: Seconds that the runner may take in the sandbox.
@@ -27,10 +26,8 @@ _PLAN_TIMEOUT = 600
 def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
     """Read everything; with a runner's command, also plan what is pending."""
     _database.require(operation.maintenance, operation.database)
-    with operation.session(read_only=True) as connection:
-        snapshot = read_snapshot(connection)
+    snapshot = _survey.read_schema(operation)
     backups, unreadable = operation.archive.catalogue(operation.database)
-    holder = read_holder(operation.maintenance, operation.database)
     history = [entry for entry in _journal.read(operation.archive.folder) if entry.get("operation") != _journal.BRANCH]
     facts: dict[str, t.Any] = {
         "server": asdict(operation.server),
@@ -44,8 +41,8 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
         "seeds": read_seeds(operation),
         "backups": [facts_of(backup) for backup in backups],
         "unreadable_backups": unreadable,
-        "replaced_databases": [asdict(item) for item in _swap.kept_databases(operation.maintenance, operation.database)],
-        "running_operation": asdict(holder) if holder else None,
+        "replaced_databases": _survey.kept_databases(operation),
+        "running_operation": _survey.running_operation(operation),
         "last_operation": history[-1] if history else None,
         "backends": [
             {"name": item.name, "image": item.image, "status": item.status, "health": item.health} for item in operation.target.backends
@@ -54,11 +51,9 @@ def inform(operation: Operation, plan_with: tuple[str, ...]) -> Result:
     }
     diff = None
     if plan_with:
-        runner = find_runner(operation.docker, operation.target.backend(), command_of(plan_with, "migrate"), "")
-        plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
-        facts["plan"] = dict(
-            plan_facts(plan), rc=plan.outcome.rc, trouble=failure_of(runner, plan.outcome, _PLAN_TIMEOUT, "a limit of database_info")
-        )
+        runner = _survey.migration_runner(operation, plan_with)
+        plan, trouble = _survey.plan_with(operation, runner, (), _PLAN_TIMEOUT, "a limit of database_info")
+        facts["plan"] = dict(plan_facts(plan), rc=plan.outcome.rc, trouble=trouble)
         diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     return Result(False, _summary(operation, facts), facts, diff)
 

@@ -14,7 +14,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection, environment_name
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
@@ -66,10 +66,6 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
         },
     },
 }
-
-
-class Interrupted(DbopsError):
-    """The controller, the connection or a person ended this run."""
 
 
 class DbopsModule(AnsibleModule):

@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _swap
-from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, parse_time, remove_folder
+from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
@@ -35,6 +35,9 @@ MARKER = "environment"
 
 #: The own setting that lists the seeds whose rows a database holds. It belongs to the contents: a restore takes it from the backup.
 SEEDS = "seeds"
+
+#: How long a session of an operation that only looks waits for a lock: it must not hang behind what it is there to show.
+_LOOKING_LOCK_TIMEOUT = "2s"
 
 #: The operations that put another database in the place of the live one.
 REPLACES = ("restore", "reset")
@@ -115,6 +118,11 @@ class Operation:
         return self.request.check_mode
 
     @property
+    def lock_timeout(self) -> str:
+        """How long a statement may wait for a lock; empty, the server's own setting."""
+        return _LOOKING_LOCK_TIMEOUT if self.request.risk is _guard.Risk.READ else ""
+
+    @property
     def is_production(self) -> bool:
         """Whether this database has to be treated as production: it is, until all witnesses agree that it is not."""
         return bool(_guard.doubts(self.evidence))
@@ -156,7 +164,8 @@ class Operation:
 
     def session(self, database: str = "", read_only: bool = False) -> contextlib.AbstractContextManager[Connection]:
         """A session in the target database (or another one of the same server); in check mode it cannot write."""
-        return session(self.target.address, database or self.database, self.application, read_only or not _writes(self.request))
+        reads = read_only or not _writes(self.request)
+        return session(self.target.address, database or self.database, self.application, reads, self.lock_timeout)
 
     def work_folder(self, purpose: str) -> str:
         """A private folder for one purpose, gone when the operation ends; not in the backup folder where nothing may be written."""
@@ -347,7 +356,7 @@ def facts_before(request: Request, run_id: str, started: str) -> dict[str, t.Any
         "host": request.caller.host,
         "database": request.target.database,
         "started": started,
-        "duration_seconds": max(0.0, round((utc_now() - (parse_time(started) or utc_now())).total_seconds(), 3)),
+        "duration_seconds": max(0.0, round((utc_now() - moment(started)).total_seconds(), 3)),
     }
 
 
@@ -394,3 +403,8 @@ def utc_now() -> datetime.datetime:
 def timestamp(at: datetime.datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime.datetime:
+    """The inverse of ``timestamp``."""
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)

@@ -109,15 +109,17 @@ def require_psycopg2() -> None:
         )
 
 
-def connect(address: Address, database: str, application: str, read_only: bool = False) -> Connection:
+def connect(address: Address, database: str, application: str, read_only: bool = False, lock_timeout: str = "") -> Connection:
     """An autocommit session.
 
     :param application: ``application_name``, at most 63 bytes of it are shown.
     :param read_only: sets ``default_transaction_read_only``; nothing in this session can write.
+    :param lock_timeout: how long a statement may wait for a lock, such as ``2s``; empty, the server's own setting.
     :raises ServerError: with PostgreSQL's own sentence.
     """
     require_psycopg2()
     options = "-c search_path=pg_catalog" + (" -c default_transaction_read_only=on" if read_only else "")
+    options += " -c lock_timeout=" + lock_timeout if lock_timeout else ""
     psycopg2.extensions.set_wait_callback(None)  # else connect_timeout would not count
     try:
         connection = psycopg2.connect(
@@ -142,9 +144,9 @@ def connect(address: Address, database: str, application: str, read_only: bool =
 
 
 @contextlib.contextmanager
-def session(address: Address, database: str, application: str, read_only: bool = False) -> t.Iterator[Connection]:
+def session(address: Address, database: str, application: str, read_only: bool = False, lock_timeout: str = "") -> t.Iterator[Connection]:
     """Like ``connect``, closed at the end; an error inside becomes a ServerError with PostgreSQL's own sentence."""
-    connection = connect(address, database, application, read_only)
+    connection = connect(address, database, application, read_only, lock_timeout)
     try:
         yield connection
     except psycopg2.Error as error:

@@ -27,6 +27,14 @@ _ROOM = 1.2
 
 
 @dataclass(frozen=True)
+class Volume:
+    """Where a server keeps its data; bytes."""
+
+    free: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Source:
     """What is restored: one of our backups, or a file made by hand."""
 
@@ -118,13 +126,21 @@ def _role_exists(operation: Operation, role: str) -> bool:
 
 
 def data_volume_space(operation: Operation) -> int | None:
-    """Free bytes where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
+    """Free bytes where the server keeps its data; ``None`` where that cannot be told."""
+    volume = data_volume(operation)
+    return volume.free if volume else None
+
+
+def data_volume(operation: Operation) -> Volume | None:
+    """Where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
     folder = value(operation.maintenance, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
     if not folder:
         return None
     outcome = operation.docker.exec(operation.target.container.id, ["df", "-Pk", folder])
     words = outcome.stdout.split("\n")[-2].split() if outcome.rc == 0 and outcome.stdout.count("\n") >= 2 else []
-    return int(words[3]) * 1024 if len(words) >= 4 and words[3].isdigit() else None
+    if len(words) < 4 or not words[1].isdigit() or not words[3].isdigit():
+        return None
+    return Volume(free=int(words[3]) * 1024, size=int(words[1]) * 1024)
 
 
 def rows_lost(operation: Operation, source: Source) -> dict[str, int]:

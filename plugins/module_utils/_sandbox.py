@@ -206,7 +206,9 @@ def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence
         "PGPASSWORD": address.password,
         "PGDATABASE": operation.database,
     }
-    outcome = operation.docker.exec(operation.target.container.id, ["pg_dump", "--no-password", *options], env=env, stdout_path=path)
+    patience = ["--lock-wait-timeout=" + operation.lock_timeout] if operation.lock_timeout else []
+    argv = ["pg_dump", "--no-password", *patience, *options]
+    outcome = operation.docker.exec(operation.target.container.id, argv, env=env, stdout_path=path)
     if outcome.rc != 0:
         raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
     env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database}

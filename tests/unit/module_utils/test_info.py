@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _info, _journal
+from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _survey
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._info import inform
@@ -103,7 +103,7 @@ def test_nothing_is_written_by_looking(tmp_path: Path) -> None:
     ],
 )
 def test_a_pending_migration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, words: str) -> None:
-    monkeypatch.setattr(_info, "make_plan", lambda *_arguments: plan)
+    monkeypatch.setattr(_survey, "make_plan", lambda *_arguments: plan)
     result = look(tmp_path, ("ent",))
     assert any(line.startswith(words) for line in result.summary)
     assert result.facts["plan"]["rc"] == 0
@@ -111,7 +111,7 @@ def test_a_pending_migration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_runner_that_fails_in_the_sandbox_does_not_look_like_nothing_to_migrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_info, "make_plan", lambda *_arguments: Plan((), {}, {}, (), Outcome(1, "", "no such column")))
+    monkeypatch.setattr(_survey, "make_plan", lambda *_arguments: Plan((), {}, {}, (), Outcome(1, "", "no such column")))
     result = look(tmp_path, ("ent",))
     assert not any("Pending migration: none" in line for line in result.summary)
     assert result.facts["plan"]["rc"] == 1

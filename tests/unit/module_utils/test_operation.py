@@ -59,7 +59,7 @@ class World:
         monkeypatch.setattr(_operation, "session", self._session)
 
     @contextlib.contextmanager
-    def _session(self, _address: t.Any, database: str, application: str, read_only: bool = False) -> t.Iterator[t.Any]:
+    def _session(self, _address: t.Any, database: str, application: str, read_only: bool = False, *_limits: str) -> t.Iterator[t.Any]:
         self.sessions.append((database, application, read_only))
         yield self.connection
 

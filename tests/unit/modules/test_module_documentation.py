@@ -29,6 +29,7 @@ EXPECTED = {
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),
+    "database_status": ("status", Risk.READ),
     "migration": ("migrate", Risk.FORWARD),
     "preview_branch_info": ("preview_status", Risk.READ),
     "restore": ("restore", Risk.OVERWRITE),
@@ -50,6 +51,8 @@ class Recorder:
 
     def run(self, work: t.Callable[..., t.Any]) -> None:
         type(self).made["work"] = work
+
+    examine = run
 
 
 @pytest.fixture(params=NAMES)

@@ -14,18 +14,21 @@ import signal
 import typing as t
 from pathlib import Path
 
+import ansible.module_utils._internal
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _module
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _module, _status
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Request, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, Redactor
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation
 
 ROOT = Path(__file__).resolve().parents[3]
-NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+#: To these a database that cannot be reached is an answer.
+EXAMINERS = {"database_status"}
+NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - EXAMINERS)
 #: What the modules that replace the live database add to an error that came before they began.
 BEGUN = dict.fromkeys(("database_reset", "restore"), " The live database is untouched: nothing was begun.")
 
@@ -45,6 +48,8 @@ class Stage:
         self._capsys, self._monkeypatch = capsys, monkeypatch
         monkeypatch.setattr(_module, "begin", self._begin)
         monkeypatch.setattr(_module, "_raise_on_signals", lambda: None)
+        # A module runs on a target: what other tests have imported of the controller must not take its warnings.
+        monkeypatch.setattr(ansible.module_utils._internal, "is_controller", False, raising=False)  # noqa: SLF001
 
     @contextlib.contextmanager
     def _begin(self, request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
@@ -303,3 +308,42 @@ def test_a_signal_ends_a_run_through_its_clean_up_once(number: int) -> None:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+# --- examining ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_cannot_be_reached_is_an_answer_of_a_module_that_examines(stage: Stage, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    monkeypatch.setattr(_status, "begin", stage._begin)
+    stage.error = DbopsError("Container 'chat-postgres-prod' with %s is exited: start it with 'docker start chat-postgres-prod'." % SECRET)
+    answer = stage.call("database_status", _ansible_check_mode=check)
+    assert (answer["light"], answer["changed"], answer["operation"]["operation"]) == ("red", False, "status")
+    assert answer["findings"][0] == {
+        "check": "server",
+        "light": "red",
+        "sentence": stage.error.message.replace(SECRET, MASK),
+        "command": "docker start chat-postgres-prod",
+    }
+    assert list(stage.folder.iterdir()) == []
+
+
+def test_an_interruption_is_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_status, "begin", stage._begin)
+    stage.error = Interrupted("Interrupted by signal 15.")
+    answer = stage.call("database_status")
+    assert (answer["failed"], answer["msg"]) == (True, "Interrupted by signal 15.")
+
+
+def test_a_file_system_that_refuses_to_be_looked_at_is_a_sentence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_status, "begin", stage._begin)
+    stage.error = OSError(5, "Input/output error", "/b")
+    assert stage.call("database_status")["msg"].startswith("The host's file system refused: ")
+
+
+def test_only_what_reads_may_examine(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = importlib.import_module("ansible_collections.dbops.postgres.plugins.modules.backup")
+    monkeypatch.setattr(backup.DbopsModule, "run", backup.DbopsModule.examine)
+    given = {"container": "c", "database": "chat", "backup_dir": str(stage.folder)}
+    with patch_module_args(given), pytest.raises(ValueError, match="more than read"):
+        backup.main()

@@ -26,6 +26,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils import (
     test_reset,
     test_restore,
     test_seed,
+    test_status,
 )
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published
 
@@ -63,6 +64,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("backup_info", _catalogue),
     ("database_info", _info),
     ("database_marker", lambda _monkeypatch, _folder, check: enroll(test_info.marking("production", check_mode=check)[0])),
+    ("database_status", lambda monkeypatch, folder, _check: test_status.Stage(monkeypatch, folder).look()),
     ("database_reset", lambda monkeypatch, folder, check: test_reset.Stage(monkeypatch, folder).reset(check_mode=check)),
     ("migration", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).migrate(check_mode=check)),
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),

@@ -26,6 +26,9 @@ KEYS = {
     "reset_unusable_seconds",
     "migrate_overhead_seconds",
     "plan_seconds",
+    "status_seconds",
+    "status_seconds_sandbox",
+    "status_50_hosts_seconds",
     "module_peak_rss_mb",
     "remote_tasks",
 }

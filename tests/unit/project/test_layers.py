@@ -18,7 +18,7 @@ MODULE_UTILS = sorted((ROOT / "plugins" / "module_utils").glob("*.py"))
 #: everything below, and nobody but `_module` knows it.
 TOP = {"_module"}
 LAYERS: list[set[str]] = [
-    {"_seed"},  # a reset ends with it
+    {"_seed", "_survey"},  # a reset ends with a seed; what those who only look share
     {"_backup"},  # what changes a database begins with it
     {"_branch_conflicts"},
     {"_expected_schemas"},
@@ -26,9 +26,9 @@ LAYERS: list[set[str]] = [
     {"_sandbox"},
     {"_operation"},  # what every operation has in common
     {"_dump", "_runner"},
-    {"_roles", "_swap", "_target"},
-    {"_archive", "_schema_needs"},
-    {"_backend", "_branches", "_database", "_lock", "_row_counts", "_schema"},
+    {"_health", "_overview", "_roles", "_swap", "_target"},
+    {"_archive", "_observed", "_schema_needs"},
+    {"_backend", "_branches", "_database", "_lock", "_row_counts", "_schema", "_vitals"},
     {"_docker", "_guard", "_journal", "_postgres"},
     {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},

@@ -23,7 +23,7 @@ GUIDES = ("docs/troubleshooting.md", "docs/troubleshooting.ja.md")
 
 ERRORS = {"DbopsError", "Refused", "ServerError", "EngineError", "Busy", "Interrupted"}
 #: Functions that make sentences of which messages are put together.
-SENTENCES = {"doubts", "_wrong_server", "failure_of", "_trouble", "tool_failure", "_connect_sentence"}
+SENTENCES = {"doubts", "wrong_server", "failure_of", "_trouble", "tool_failure", "_connect_sentence"}
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}
 
