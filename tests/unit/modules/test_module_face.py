@@ -49,7 +49,7 @@ class Stage:
         monkeypatch.setattr(_module, "begin", self._begin)
         monkeypatch.setattr(_module, "_raise_on_signals", lambda: None)
         # A module runs on a target: what other tests have imported of the controller must not take its warnings.
-        monkeypatch.setattr(ansible.module_utils._internal, "is_controller", False, raising=False)  # noqa: SLF001
+        monkeypatch.setattr(ansible.module_utils._internal, "is_controller", False, raising=False)
 
     @contextlib.contextmanager
     def _begin(self, request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
