@@ -170,7 +170,6 @@ def neglected(server: Server) -> Iterator[None]:
     server.do("DELETE FROM heap WHERE n > 100")
     server.do("SELECT pg_create_physical_replication_slot('nobody', true)", "SELECT pg_switch_wal()", database="postgres")
     server.do(
-        f"UPDATE pg_database SET datcollversion = '1.0' WHERE datname = '{server.database}' AND datcollversion IS NOT NULL",
         f"ALTER DATABASE {server.database} CONNECTION LIMIT 2",
         f'CREATE DATABASE "{server.database}_next_20200101T000000_abcdef"',
         f'CREATE DATABASE "{server.database}_before_restore_20200101T000000"',
@@ -178,8 +177,10 @@ def neglected(server: Server) -> Iterator[None]:
         % json.dumps({"of": server.database, "at": "2020-01-01T00:00:00Z", "by": "restore", "run_id": "20200101T000000_abcdef"}),
         database="postgres",
     )
+    if server.value("SELECT 1 FROM pg_attribute WHERE attrelid = 'pg_database'::regclass AND attname = 'datcollversion'"):
+        server.do(f"UPDATE pg_database SET datcollversion = '1.0' WHERE datname = '{server.database}'", database="postgres")
     server.mark("staging")
-    wait_until(lambda: server.value("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'heap'") or 0 > 800)
+    wait_until(lambda: (server.value("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'heap'") or 0) > 800)
     try:
         yield
     finally:
