@@ -132,8 +132,8 @@ def drop_building(connection: Connection, building: str) -> None:
 def finish_interrupted(connection: Connection, database: str) -> list[str]:
     """Put right what a dead run left: open a database that it had blocked, drop what it was building. Returns what was done."""
     done = []
-    run_id = _database.read_own(connection, _SWAPPING).get(database)
-    if run_id and not is_alive(connection, run_id):
+    run_id = blocked_by(connection, database)
+    if run_id:
         _unblock(connection, database)
         done.append("opened database '%s', which the interrupted run %s had blocked" % (database, run_id))
     for name in leftovers(connection, database):
@@ -143,6 +143,12 @@ def finish_interrupted(connection: Connection, database: str) -> list[str]:
         except ServerError as error:  # the operation itself can do without
             done.append("nothing, for now, about what an interrupted run has left half-built. %s" % error.message)
     return done
+
+
+def blocked_by(connection: Connection, database: str) -> str:
+    """The dead run that blocked a database for a swap and did not open it again; empty where none did."""
+    run_id = _database.read_own(connection, _SWAPPING).get(database, "")
+    return run_id if run_id and not is_alive(connection, run_id) else ""
 
 
 def leftovers(connection: Connection, database: str) -> list[str]:
