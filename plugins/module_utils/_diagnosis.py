@@ -166,18 +166,19 @@ def _gather(inquiry: Inquiry, options: DiagnosisOptions, since: str, facts: Fact
     application = "dbops diagnose %s" % inquiry.run_id
     _read_journal(inquiry, facts)
     files = find_env_files(options.env_files)
+    look.learn_secrets_of_files(files, inquiry.redactor)
     try:
         engine_time = docker.time(_ENGINE_SECONDS)
         facts.containers = tuple(docker.every())
     except EngineError as error:
         facts.engine_trouble = error.message
-        look.find_branches(facts, files, options.variables, inquiry.redactor)
+        look.find_branches(facts, files, options.variables)
         return
     facts.clocks = _clocks(engine_time, options.controller_time, facts.now)
     look.find_containers(facts, inquiry.redactor)
     facts.seen.append("%d containers of this host" % len(facts.containers))
-    texts.update(look.read_logs(docker, facts, since))
-    look.find_branches(facts, files, options.variables, inquiry.redactor)
+    texts.update(look.read_logs(docker, facts, since, inquiry.redactor))
+    look.find_branches(facts, files, options.variables)
     _look_inside(inquiry, docker, facts, application)
     if facts.container and facts.container.running:
         look.try_claims(facts, application)

@@ -14,6 +14,7 @@ import re
 import typing as t
 from fnmatch import fnmatchcase
 
+from ansible_collections.dbops.postgres.plugins.module_utils._bundle import clean
 from ansible_collections.dbops.postgres.plugins.module_utils._connection_url import (
     ConnectionAddress,
     UnreadableAddress,
@@ -36,9 +37,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_queries 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
-from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import LogSummary, summarise
+from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import summarise
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
-from ansible_collections.dbops.postgres.plugins.module_utils._redaction import masked_by_form
 from ansible_collections.dbops.postgres.plugins.module_utils._target import host_of
 
 if t.TYPE_CHECKING:
@@ -106,10 +106,18 @@ def learn_secrets(env: t.Mapping[str, str], redactor: Redactor) -> None:
             redactor.add(secret)
 
 
-def read_logs(docker: Docker, facts: Facts, since: str) -> dict[str, str]:
+def learn_secrets_of_files(files: t.Iterable[EnvFile], redactor: Redactor) -> None:
+    """Of every line, also of those that a later line makes void."""
+    for item in files:
+        for name, text in item.pairs:
+            learn_secrets({name: text}, redactor)
+
+
+def read_logs(docker: Docker, facts: Facts, since: str, redactor: Redactor) -> dict[str, str]:
     """The logs of the database and of every backend since a time: summaries into the facts, texts (bounded) for the bundle.
 
-    Of a container that does not run the last lines count, however old they are.
+    Of a container that does not run the last lines count, however old they are. Secrets are taken out first of all: in a line that
+    is cut to its first characters half of one would not be recognised.
     """
     texts = {}
     for item in ([facts.container] if facts.container else []) + list(facts.backends):
@@ -121,21 +129,9 @@ def read_logs(docker: Docker, facts: Facts, since: str) -> dict[str, str]:
         if outcome.rc != 0:
             facts.unseen.append("the log of '%s': %s" % (item.name, " ".join(outcome.stderr.split())[-200:]))
             continue
-        text = "\n".join(part for part in (outcome.stdout, outcome.stderr) if part)
-        texts[item.name] = text
-        facts.logs[item.name] = _safe(summarise(text))
+        texts[item.name] = clean("\n".join(part for part in (outcome.stdout, outcome.stderr) if part), redactor)
+        facts.logs[item.name] = summarise(texts[item.name])
     return texts
-
-
-def _safe(summary: LogSummary) -> LogSummary:
-    """Without what stands where passwords stand: a log may hold secrets that nobody here knows."""
-    return LogSummary(
-        summary.lines,
-        tuple(type(group)(group.count, masked_by_form(group.last)) for group in summary.groups),
-        summary.others,
-        tuple(map(masked_by_form, summary.tail)),
-        tuple(map(masked_by_form, summary.last_errors)),
-    )
 
 
 # --- disks and ports ------------------------------------------------------------------------------------------------------
@@ -199,13 +195,8 @@ def parse_listening(text: str) -> tuple[int, ...]:
 # --- who was told what ----------------------------------------------------------------------------------------------------
 
 
-def find_branches(facts: Facts, files: t.Sequence[EnvFile], variables: t.Sequence[str], redactor: Redactor) -> None:
+def find_branches(facts: Facts, files: t.Sequence[EnvFile], variables: t.Sequence[str]) -> None:
     """Bring together each backend's container and its environment file, and read the addresses in both."""
-    for item in files:
-        learn_secrets(dict(item.pairs), redactor)
-        for _name, text in item.pairs:
-            for secret in secrets_in(text):
-                redactor.add(secret)
     left = list(files)
     branches = []
     for container in facts.backends:

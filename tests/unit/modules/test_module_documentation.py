@@ -26,6 +26,7 @@ SHARED: dict[str, t.Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["opti
 EXPECTED = {
     "backup": ("backup", Risk.SAVE),
     "backup_info": ("backup_info", Risk.READ),
+    "database_diagnosis": ("diagnose", Risk.READ),
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),
@@ -48,6 +49,9 @@ class Recorder:
         type(self).made = {"operation": operation, "risk": risk, "spec": argument_spec or {}, "further": options}
 
     def run(self, work: t.Callable[..., t.Any]) -> None:
+        type(self).made["work"] = work
+
+    def examine(self, work: t.Callable[..., t.Any]) -> None:
         type(self).made["work"] = work
 
 

@@ -21,14 +21,16 @@ LAYERS: list[set[str]] = [
     {"_seed"},  # a reset ends with it
     {"_backup"},  # what changes a database begins with it
     {"_baseline", "_plan", "_restore_source", "_watchdog"},
-    {"_sandbox"},
+    {"_diagnosis_look"},
+    {"_diagnosis_queries", "_sandbox"},
     {"_operation"},  # what every operation has in common
-    {"_dump", "_runner"},
+    {"_diagnosis_contents"},
+    {"_diagnosis_backends", "_diagnosis_containers", "_diagnosis_report", "_diagnosis_server", "_dump", "_runner"},
     {"_roles", "_swap", "_target"},
-    {"_archive"},
+    {"_archive", "_diagnosis_facts"},
     {"_backend", "_database", "_lock", "_row_counts", "_schema"},
-    {"_docker", "_guard", "_journal", "_postgres"},
-    {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
+    {"_bundle", "_connection_url", "_docker", "_guard", "_journal", "_postgres"},
+    {"_env_file", "_log_summary", "_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
 ]
 
