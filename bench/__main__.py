@@ -70,6 +70,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         ("restore", lambda: measure.restores(stack, controller, scratch)),
         ("migrate", lambda: measure.migration(controller)),
         ("preview", lambda: measure.preview(stack, controller)),
+        ("diagnosis", lambda: measure.diagnosis(stack, controller, rounds)),
     ):
         _say(name)
         found = work()

@@ -114,10 +114,7 @@ class Workbench:
             self.stack.ssh(f"rm -rf {folder}")
 
     def state(self) -> dict[str, Any]:
-        """What a diagnosis must leave as it is, as far as it can be seen in whatever state the stack is: cheap, since it is asked often.
-
-        A server that has given out no transaction id meanwhile has not been written to, not even its catalogue.
-        """
+        """What a diagnosis must leave as it is, as far as it can be seen in whatever state the stack is: cheap, since it is asked often."""
         names = command(
             "docker", "ps", "--all", "--filter", f"label=dbops-demo.stack={self.stack.name}", "--format", "{{.Names}}"
         ).stdout.split()
@@ -135,7 +132,7 @@ class Workbench:
         return {
             "containers": looked,
             "files": sorted(files.splitlines()),
-            "next transaction": {server.name: next_transaction(server) for server in self.stack.servers},
+            "holdings": {server.name: holdings(server) for server in self.stack.servers},
             "ours": self._ours(),
         }
 
@@ -149,10 +146,25 @@ class Workbench:
         return [line for line in (listed + folders).splitlines() if any(identifier in line for identifier in self.identifiers)]
 
 
-def next_transaction(server: Server) -> str:
-    statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
-    done = command("docker", "exec", server.name, "psql", "-U", "postgres", "-Atc", statement, check=False)
-    return done.stdout.strip()
+#: What a server and a database hold, but for what the server itself does to them meanwhile (freezing, statistics).
+_SERVER_HOLDS = """
+SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (
+    SELECT format('%s %s %s %s %s', oid, datname, datallowconn, datconnlimit, datacl) FROM pg_database
+    UNION ALL SELECT s::text FROM pg_db_role_setting s
+    UNION ALL SELECT format('%s %s %s', rolname, rolsuper, rolpassword) FROM pg_authid
+    UNION ALL SELECT slot_name FROM pg_replication_slots) every(x)
+"""
+_DATABASE_HOLDS = """
+SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (
+    SELECT format('%s %s %s %s', oid, relname, relfilenode, relacl) FROM pg_class WHERE oid >= 16384
+    UNION ALL SELECT format('%s %s %s %s', relid, n_tup_ins, n_tup_upd, n_tup_del) FROM pg_stat_user_tables) every(x)
+"""
+
+
+def holdings(server: Server) -> str:
+    """Asked through the socket, which works whatever is wrong; what does not answer does not answer before and after."""
+    looked = ["-c", _SERVER_HOLDS, "-c", f"\\connect {server.database}", "-c", _DATABASE_HOLDS]
+    return command("docker", "exec", server.name, "psql", "-U", "postgres", "-XAtq", *looked, check=False).stdout
 
 
 def answers(server: Server) -> bool:
@@ -471,11 +483,11 @@ def collation_changed(bench: Workbench) -> Iterator[Variables]:
 @contextlib.contextmanager
 def half_built(bench: Workbench) -> Iterator[Variables]:
     name = f"chat_preview_next_{DEAD_RUN}"
-    sql_inside(bench.preview, f"CREATE DATABASE {name}")
+    sql_inside(bench.preview, f'CREATE DATABASE "{name}"')
     try:
         yield {}
     finally:
-        sql_inside(bench.preview, f"DROP DATABASE {name}")
+        sql_inside(bench.preview, f'DROP DATABASE "{name}"')
 
 
 @contextlib.contextmanager
@@ -661,6 +673,11 @@ class Broken:
     contents: str = "v2"
     limit: str = "preview"
     long: bool = False
+
+    @property
+    def dirties(self) -> bool:
+        """Whether mending it leaves the databases as something else than they were filled."""
+        return self.break_and_mend in (in_another_schema, in_another_database, half_migrated, invalid_index, rows_hidden, database_renamed)
 
 
 BROKEN: tuple[Broken, ...] = (
