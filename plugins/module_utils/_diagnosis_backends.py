@@ -63,13 +63,22 @@ def fault_of(claim: Claim, facts: Facts) -> Fault | None:
     return next((fault for fault in (check(claim, address, facts) for check in checks) if fault), None)
 
 
+def _same(one: Container | None, other: Container | None) -> bool:
+    return one is not None and other is not None and one.id == other.id
+
+
 def _production(claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault | None:
     if facts.expected.is_production:
         return None
     name, database = claim.meant.name if claim.meant else address.places[0].host, address.database_name
-    marked = claim.tried is not None and not claim.tried.refusal and claim.tried.marker == "production" and claim.meant != facts.container
+    marked = (
+        claim.tried is not None
+        and not claim.tried.refusal
+        and claim.tried.marker == "production"
+        and not _same(claim.meant, facts.container)
+    )
     for known in facts.expected.productions:
-        if name == known.container and (known.database == database or claim.meant != facts.container):
+        if name == known.container and (known.database == database or not _same(claim.meant, facts.container)):
             return Fault(
                 "url_production",
                 "points at production: container '%s', database '%s' (host '%s' of the inventory)" % (name, database, known.host),
@@ -81,7 +90,7 @@ def _production(claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault
 
 def _host(claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault | None:
     wanted, place = facts.container, address.places[0]
-    if wanted is None or (claim.meant == wanted and claim.reachable):
+    if wanted is None or (_same(claim.meant, wanted) and claim.reachable):
         return None
     if place.is_socket or place.host in ("localhost", "127.0.0.1", "::1"):
         return Fault(
@@ -89,7 +98,7 @@ def _host(claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault | Non
             "has the host '%s', which inside a container means that container itself, not '%s'"
             % (place.host or "a local socket", wanted.name),
         )
-    if claim.meant == wanted:
+    if _same(claim.meant, wanted):
         return Fault("network_apart", "names '%s', which is on no network that it is on" % place.host)
     if claim.meant is not None and claim.reachable:
         return Fault("url_wrong_host", "has the host '%s', which is container '%s', not '%s'" % (place.host, claim.meant.name, wanted.name))
@@ -280,16 +289,6 @@ def check_env_files(facts: Facts) -> list[Finding]:
                     ("sed -i 's/\\r$//' '%s'" % item.path,),
                 )
             )
-        elif branch.reads and not branch.reads.variable and branch.has and branch.has.address:
-            found.append(
-                Finding(
-                    "env_file_trouble",
-                    looked,
-                    "'%s': %s." % (item.path, branch.reads.trouble),
-                    "Its running container has one; after the next start it has none.",
-                    ("# add to it:   PREVIEW_DATABASE_URL=%s" % right_address(branch, facts),),
-                )
-            )
     return found
 
 
@@ -300,7 +299,7 @@ def check_strangers(facts: Facts) -> list[Finding]:
     found = []
     for branch in facts.strangers:
         claim = branch.reads
-        if claim and claim.address and claim.meant == facts.container:
+        if claim and claim.address and _same(claim.meant, facts.container):
             found.append(
                 Finding(
                     "url_production",

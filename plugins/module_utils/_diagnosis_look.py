@@ -205,7 +205,7 @@ def find_branches(facts: Facts, files: t.Sequence[EnvFile], variables: t.Sequenc
             left.remove(own)
         branches.append(_branch(container.name, container, own, variables, facts))
     others = [item for item in facts.containers if item not in facts.backends]
-    strangers = []
+    strangers: list[Branch] = []
     for item in left:
         branch = _branch(os.path.basename(item.folder) or item.path, None, item, variables, facts)
         foreign = facts.expected.is_production or any(_belongs(item, other) for other in others)

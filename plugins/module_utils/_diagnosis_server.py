@@ -132,7 +132,7 @@ def _password(facts: Facts, item: Container, looked: str, said: tuple[str, ...])
         claim.owner
         for branch in facts.branches
         for claim in (branch.has, branch.reads)
-        if claim and claim.tried and not claim.tried.refusal and claim.meant == item
+        if claim and claim.tried and not claim.tried.refusal and claim.meant and claim.meant.id == item.id
     ]
     where = "the inventory (dbops_password)" if facts.password_given else "the container's POSTGRES_PASSWORD"
     found = "The password of role '%s' in %s is not the one that the server has." % (facts.user, where)

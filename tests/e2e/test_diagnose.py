@@ -76,12 +76,15 @@ def test_the_first_finding_is_the_right_one(broken: Broken, bench: Workbench, st
     filled[0] = "" if broken.dirties else broken.contents
 
 
+@pytest.fixture(scope="module")
+def sound(stack: Stack) -> None:
+    """Nothing is wrong with the databases."""
+    stack.fill("v2")
+
+
+@pytest.mark.usefixtures("sound")
 class TestEnvironmentFiles:
     """Section by section of what people do to such a file: a sentence that names it, and the backend's container is judged all the same."""
-
-    @pytest.fixture(autouse=True, scope="class")
-    def contents(self, stack: Stack) -> None:
-        stack.fill("v2")
 
     @pytest.mark.parametrize(
         ("script", "words"),
@@ -103,7 +106,7 @@ class TestEnvironmentFiles:
         assert run.ok, run.output
         assert run.result()["verdict"] == "yellow", run.output
         [first, *_others] = run.result()["findings"]
-        assert first["kind"] == "env_file_trouble" and words in first["found"] and file in first["found"]
+        assert first["kind"].startswith("env_file_") and words in first["found"] and file in first["found"]
         assert found_in(run.output, secrets_of(stack)) == []
 
     def test_quotes_and_export_are_read_as_compose_reads_them(self, bench: Workbench, stack: Stack) -> None:
