@@ -430,7 +430,7 @@ def read_only_server(bench: Workbench) -> Iterator[Variables]:
 
 @contextlib.contextmanager
 def standby(bench: Workbench) -> Iterator[Variables]:
-    prepare = 'docker-entrypoint.sh postgres --version >/dev/null; initdb --no-sync -A trust "$PGDATA" >/dev/null && touch "$PGDATA/standby.signal"'
+    prepare = 'initdb --no-sync -A trust "$PGDATA" >/dev/null && touch "$PGDATA/standby.signal"'
     prepare += ' && echo "host all all all trust" >>"$PGDATA/pg_hba.conf" && exec postgres "$@"'
     with bench.server("--user", "postgres", "--entrypoint", "sh", program=("-c", prepare, "sh", "-c", "listen_addresses=*")) as server:
         yield aimed_at(server)
