@@ -72,6 +72,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         ("migrate", lambda: measure.migration(controller)),
         ("preview", lambda: preview.measure_resets(stack, controller)),
         ("status", lambda: measure.status(stack, controller, scratch)),
+        ("diagnosis", lambda: measure.diagnosis(stack, controller, rounds)),
     ):
         _say(name)
         found = work()

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg2
 import yaml
 
+from broken import BROKEN, Workbench, first_kind, run_diagnosis
 from controller import Controller, Run
 from stack import Server, Stack, command
 
@@ -229,6 +230,31 @@ def migration(controller: Controller) -> Results:
         "migrate_seconds": whole,
         "migrate_seconds_phases": run.result()["operation"]["phases"],
         "remote_tasks": {"migrate": run.remote_tasks},
+    }
+
+
+def diagnosis(stack: Stack, controller: Controller, rounds: int) -> Results:
+    """How long a look at a healthy preview takes, its plan included, and of how many broken stacks the first finding is the right one."""
+    stack.fill("v2")
+    bench = Workbench(stack, controller)
+    seconds = []
+    for _round in range(rounds):
+        begun = time.monotonic()
+        run = must(controller.run("diagnose", "-l", "preview", dbops_diagnose_env_files=[bench.env_files]))
+        seconds.append(time.monotonic() - begun)
+    missed = []
+    for broken in BROKEN:
+        stack.fill(broken.contents)
+        with broken.break_and_mend(bench) as variables:
+            kind = first_kind(must(run_diagnosis(bench, broken, variables)))
+        if kind != broken.expected:
+            missed.append(f"{broken.name}: {kind or 'nothing'} instead of {broken.expected}")
+    return {
+        "diagnose_seconds": statistics.median(seconds),
+        "diagnose_found": 1 - len(missed) / len(BROKEN),
+        "diagnose_broken_stacks": len(BROKEN),
+        "diagnose_missed": missed,
+        "remote_tasks": {"diagnose": run.remote_tasks},
     }
 
 

@@ -14,7 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-#: Key -> the goal, and what it says in English and Japanese. A goal is the most that is good.
+#: Key -> the goal, and what it says in English and Japanese. A goal is the most that is good, but for these:
+AT_LEAST = {"diagnose_found"}
 FIGURES: dict[str, tuple[float | None, str, str]] = {
     "backup_time_ratio": (
         0.5,
@@ -60,12 +61,18 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "状態の確認: 50 データベースを1回で(同時に 10、秒)",
     ),
     "plan_seconds": (5, "Plan in the sandbox, seconds", "サンドボックスでのプラン(秒)"),
+    "diagnose_seconds": (None, "Diagnose: a look at everything, the plan included, seconds", "診断: プランを含む全体の調査(秒)"),
+    "diagnose_found": (
+        1,
+        "Diagnose: share of the broken stacks whose first finding is the right one",
+        "診断: 壊したスタックのうち、最初の指摘が正しいものの割合",
+    ),
     "module_peak_rss_mb": (100, "Most memory of the module on the target, MB", "対象ホスト上のモジュールの最大メモリー(MB)"),
 }
 
 _WORDS = {
-    "en": ("Measured", "Goal", "at most", "missed", "playbook", "remote tasks per host (goal: at most 8)"),
-    "ja": ("測定値", "目標", "以下", "未達", "プレイブック", "ホストあたりのリモートタスク数(目標: 8 以下)"),
+    "en": ("Measured", "Goal", "at most", "at least", "missed", "playbook", "remote tasks per host (goal: at most 8)"),
+    "ja": ("測定値", "目標", "以下", "以上", "未達", "プレイブック", "ホストあたりのリモートタスク数(目標: 8 以下)"),
 }
 _ABOUT = {
     "en": "PostgreSQL {}, {} MB as a plain dump, {} cores, {} GB of memory, {}, {}.",
@@ -100,12 +107,13 @@ def figures(results: dict[str, Any], language: str) -> str:
 
 
 def table(results: dict[str, Any], language: str) -> str:
-    measured, goal_word, at_most, missed, *_rest = _WORDS[language]
+    measured, goal_word, at_most, at_least, missed, *_rest = _WORDS[language]
     lines = [f"| | {measured} | {goal_word} |", "| --- | ---: | ---: |"]
     for key, (goal, english, japanese) in FIGURES.items():
         found = results[key]
-        wanted = "" if goal is None else (f"{at_most} {goal:g}" if language == "en" else f"{goal:g} {at_most}")
-        wanted += f" ({missed})" if goal is not None and found > goal else ""
+        bound = at_least if key in AT_LEAST else at_most
+        wanted = "" if goal is None else (f"{bound} {goal:g}" if language == "en" else f"{goal:g} {bound}")
+        wanted += f" ({missed})" if goal is not None and (found < goal if key in AT_LEAST else found > goal) else ""
         lines.append(f"| {english if language == 'en' else japanese} | {found:.2f} | {wanted} |")
     return "\n".join(lines)
 

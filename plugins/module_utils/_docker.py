@@ -66,7 +66,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class Container:
-    """What ``docker inspect`` says of a container, as far as we use it. Times are RFC 3339 texts in UTC."""
+    """What ``docker inspect`` says of a container, as far as we use it. Times are RFC 3339 texts in UTC.
+
+    ``trouble``: why the engine could not start it; ``health_said``: the output of its last health check.
+    """
 
     id: str
     name: str
@@ -83,6 +86,12 @@ class Container:
     restarts: int = 0
     user: str = ""
     mounts: tuple[Mount, ...] = ()
+    exit_code: int = 0
+    out_of_memory: bool = False
+    finished: str = ""
+    trouble: str = ""
+    health_said: str = ""
+    command: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -186,6 +195,28 @@ class Docker:
     def names(self) -> list[str]:
         return self._list()
 
+    def every(self) -> list[Container]:
+        """Every container of this host, by name; one that goes away during the look is left out."""
+        ids = self._call(["container", "ls", "--all", "--quiet", "--no-trunc"], kept=None).stdout.split()
+        outcome = self._call(["container", "inspect", *ids], kept=None, check=False) if ids else None
+        found = json.loads(outcome.stdout or "[]") if outcome else []
+        return sorted(map(parse_container, found), key=lambda container: container.name)
+
+    def time(self, seconds: float) -> str:
+        """The engine's clock, RFC 3339.
+
+        :raises EngineError: where the engine does not answer within so many seconds.
+        """
+        outcome = self._call(["info", "--format", "{{.SystemTime}}"], check=False, timeout=seconds)
+        if outcome.timed_out:
+            raise EngineError(
+                "The Docker engine has not answered for %d s: look at 'systemctl status docker' and the host's load." % seconds
+            )
+        if outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+            raise EngineError("docker info failed: %s" % (outcome.stderr.strip() or "exit status %d" % outcome.rc))
+        return outcome.stdout.strip()
+
     def image(self, name: str) -> Image:
         outcome = self._call(["image", "inspect", "--", name], kept=None, check=False)
         if outcome.rc != 0:
@@ -195,10 +226,13 @@ class Docker:
 
     def logs(self, container: str, since: str = "", tail: int = 2000, kept: int | None = 512 * 1024) -> str:
         """A container's log, its output before its errors: at most ``tail`` lines (-1 for all), at most twice ``kept`` bytes of each."""
-        outcome = self._call(
-            ["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + [container], check=False, kept=kept
-        )
+        outcome = self.read_log(container, since, tail, kept)
         return outcome.stdout + outcome.stderr
+
+    def read_log(self, container: str, since: str, tail: int, kept: int | None) -> Outcome:
+        """The same as the engine gives it: with an exit status, where it has no such log or cannot read the time."""
+        argv = ["container", "logs", "--tail", str(tail)] + (["--since", since] if since else []) + [container]
+        return self._call(argv, check=False, kept=kept)
 
     def labelled(self, label: str, value: str) -> list[tuple[str, str, str]]:
         """What carries a label: ``(kind, id, run)`` with kind ``container`` or ``network``."""
@@ -386,7 +420,17 @@ def parse_container(data: dict[str, t.Any]) -> Container:
         restarts=int(data.get("RestartCount") or 0),
         user=config.get("User") or "",
         mounts=tuple(Mount(item["Type"], item.get("Source") or "", item["Destination"]) for item in data.get("Mounts") or ()),
+        exit_code=int(state.get("ExitCode") or 0),
+        out_of_memory=bool(state.get("OOMKilled")),
+        finished=state.get("FinishedAt") or "",
+        trouble=state.get("Error") or "",
+        health_said=_last_output((state.get("Health") or {}).get("Log")),
+        command=tuple(data.get("Args") or ()),
     )
+
+
+def _last_output(log: list[dict[str, t.Any]] | None) -> str:
+    return " ".join((log[-1].get("Output") or "").split())[-300:] if log else ""
 
 
 def _health_command(check: dict[str, t.Any]) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ MARKER = "environment"
 #: The own setting that lists the seeds whose rows a database holds. It belongs to the contents: a restore takes it from the backup.
 SEEDS = "seeds"
 
+#: The own setting that a database has while a seed runs on it; it stays where the seed's end was not seen, or left rows behind.
+SEEDING = "seeding"
+
 #: How long a session of an operation that only looks waits for a lock: it must not hang behind what it is there to show.
 _LOOKING_LOCK_TIMEOUT = "2s"
 

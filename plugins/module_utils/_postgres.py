@@ -30,6 +30,7 @@ __all__ = [
     "Connection",
     "Server",
     "Session",
+    "ask",
     "attempt",
     "connect",
     "end_sessions",
@@ -194,6 +195,14 @@ def rows(connection: Connection, query: t.Any, parameters: t.Any = None) -> list
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall()
+
+
+def ask(connection: Connection, query: t.Any, parameters: t.Any = None) -> tuple[list[tuple[t.Any, ...]], str]:
+    """Like ``rows`` for what the server may refuse: the rows, and its sentence where it did."""
+    try:
+        return rows(connection, query, parameters), ""
+    except psycopg2.Error as error:
+        return [], " ".join(str(error).split())
 
 
 def row(connection: Connection, query: t.Any, parameters: t.Any = None) -> tuple[t.Any, ...]:

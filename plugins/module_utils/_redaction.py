@@ -19,6 +19,16 @@ SHORTEST = 3
 _SECRET_NAME = re.compile(r"(PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|SALT|SIGNING)", re.IGNORECASE)
 _KEYWORD_PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))", re.IGNORECASE)
 
+#: Passwords by where they stand, for texts of others: in an address, after a keyword or a JSON name, in an SQL statement.
+_BY_FORM = (
+    re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@]*:)[^\s]+(?=@)"),
+    re.compile(
+        r"(\b\w*(?:password|passwd|pwd|secret|token|api_?key)\w*[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'(?:[^'\\]|\\.|'')*'|[^\s,;&\"']+)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(\bPASSWORD\s+E?)'(?:[^']|'')*'", re.IGNORECASE),
+)
+
 
 class Redactor:
     """Knows the secrets of one run and masks them, raw, percent-encoded and JSON-escaped."""
@@ -82,3 +92,10 @@ def passwords_in(value: str) -> list[str]:
             first = re.split("[&;]", plain, maxsplit=1)[0]
             found += [plain, first, unquote(first)]
     return [word for word in dict.fromkeys(found) if word]
+
+
+def masked_by_form(text: str) -> str:
+    """Mask what stands where passwords stand, whatever it is: for logs, in which there may be secrets that nobody here knows."""
+    for pattern in _BY_FORM:
+        text = pattern.sub(lambda match: match.group(1) + MASK, text)
+    return text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
 from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import SEEDS, Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import SEEDING, SEEDS, Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import transaction
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows, changes, count_rows
@@ -29,9 +29,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import ru
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._archive import Backup
-
-#: The own setting that a database has while a seed runs on it; it stays where the seed's end was not seen, or left rows behind.
-_SEEDING = "seeding"
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
 
 def require_no_half_seed(operation: Operation, options: SeedOptions) -> None:
     """:raises DbopsError: where the end of an earlier run was not seen: its rows may be there, and would come twice."""
-    begun = _database.read_own(operation.maintenance, _SEEDING).get(operation.database, "")
+    begun = _database.read_own(operation.maintenance, SEEDING).get(operation.database, "")
     if begun and not options.again:
         raise DbopsError(
             "A seed of database '%s' did not come to its end (run %s), and may have left rows behind. Look at them: either restore the"
@@ -98,7 +95,7 @@ def _remember(operation: Operation, seeds: list[str]) -> None:
     connection = operation.maintenance
     with transaction(connection):
         _database.set_own(connection, operation.database, SEEDS, ",".join(dict.fromkeys(seeds)))
-        _database.set_own(connection, operation.database, _SEEDING, "")
+        _database.set_own(connection, operation.database, SEEDING, "")
 
 
 def seed_fingerprint(runner: Runner) -> str:
@@ -115,7 +112,7 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
-    _database.set_own(operation.maintenance, operation.database, _SEEDING, operation.run_id)
+    _database.set_own(operation.maintenance, operation.database, SEEDING, operation.run_id)
     try:
         outcome, _waits = run_watched(operation, runner, "seed", options.timeout)
     except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
@@ -126,7 +123,7 @@ def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Bac
     trouble = failure_of(runner, outcome, options.timeout, "dbops_seed_timeout")
     if trouble:
         if not gained:
-            _database.set_own(operation.maintenance, operation.database, _SEEDING, "")
+            _database.set_own(operation.maintenance, operation.database, SEEDING, "")
         raise _failure(operation, outcome, trouble, gained, backup)
     return gained
 

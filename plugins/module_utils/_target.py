@@ -72,21 +72,25 @@ def resolve(docker: Docker, options: TargetOptions, redactor: Redactor) -> Targe
     redactor.add(options.password)
     container = require_running(_database_container(docker, options))
     redactor.add_environment(container.env)
-    password = options.password or _container_secret(docker, container, "POSTGRES_PASSWORD")
-    redactor.add(password)
+    address = address_of(docker, options, container)
+    redactor.add(address.password)
     backends = tuple(docker.matching(options.backends)) if options.backends else ()
     for backend in backends:
         redactor.add_environment(backend.env)
     runner_container = options.runner_container
     if options.branch:
         runner_container = choose(branches_of(backends, options.backends, options.branch_label), options.branch).container.name
-    address = Address(
-        host=_host(container),
+    return Target(options.database, options.maintenance_database, container, address, backends, runner_container)
+
+
+def address_of(docker: Docker, options: TargetOptions, container: Container) -> Address:
+    """Where the server in a container listens, and the credentials: the given ones, else the container's own."""
+    return Address(
+        host=host_of(container),
         port=options.port,
         user=options.user or _container_secret(docker, container, "POSTGRES_USER") or "postgres",
-        password=password,
+        password=options.password or _container_secret(docker, container, "POSTGRES_PASSWORD"),
     )
-    return Target(options.database, options.maintenance_database, container, address, backends, runner_container)
 
 
 def _database_container(docker: Docker, options: TargetOptions) -> Container:
@@ -95,7 +99,8 @@ def _database_container(docker: Docker, options: TargetOptions) -> Container:
     return docker.service(options.compose_project, options.compose_service)
 
 
-def _host(container: Container) -> str:
+def host_of(container: Container) -> str:
+    """The address under which this host reaches a container."""
     for endpoint in container.endpoints:
         if endpoint.network == "host":
             return "127.0.0.1"

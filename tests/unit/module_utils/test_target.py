@@ -15,7 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._docker import Dock
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, Redactor
-from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, _host, resolve
+from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, host_of, resolve
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import ADDRESS, FakeEngine, container, recorded
 
 INSPECT: dict[str, t.Any] = json.loads(recorded("inspect_20_10.json"))
@@ -107,16 +107,16 @@ def test_without_patterns_no_backend_is_asked_for() -> None:
 
 
 def test_the_hosts_own_network_is_reached_on_the_loopback() -> None:
-    assert _host(container(endpoints=(Endpoint("host", ""),))) == "127.0.0.1"
+    assert host_of(container(endpoints=(Endpoint("host", ""),))) == "127.0.0.1"
 
 
 def test_the_first_network_with_an_address_is_taken() -> None:
-    assert _host(container(endpoints=(Endpoint("a", ""), Endpoint("b", "10.1.1.1"), Endpoint("c", "10.2.2.2")))) == "10.1.1.1"
+    assert host_of(container(endpoints=(Endpoint("a", ""), Endpoint("b", "10.1.1.1"), Endpoint("c", "10.2.2.2")))) == "10.1.1.1"
 
 
 def test_a_container_without_an_address_is_refused() -> None:
     with pytest.raises(DbopsError, match="has no address: connect it to a Docker network"):
-        _host(container(endpoints=()))
+        host_of(container(endpoints=()))
 
 
 # --- the backend that migrates --------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ SHARED: dict[str, t.Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["opti
 EXPECTED = {
     "backup": ("backup", Risk.SAVE),
     "backup_info": ("backup_info", Risk.READ),
+    "database_diagnosis": ("diagnose", Risk.READ),
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),

@@ -21,18 +21,19 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _module, _status
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Request, Result
+from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Operation, Request, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, Redactor
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation
 
 ROOT = Path(__file__).resolve().parents[3]
-#: To these a database that cannot be reached is an answer.
-EXAMINERS = {"database_status"}
-NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - EXAMINERS)
+#: All but the one to which a database that cannot be reached is an answer.
+NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status"})
 #: What the modules that replace the live database add to an error that came before they began.
 BEGUN = dict.fromkeys(("database_reset", "restore"), " The live database is untouched: nothing was begun.")
 
-READERS = {"backup_info", "database_info", "preview_branch_info"}
+READERS = {"backup_info", "database_diagnosis", "database_info", "preview_branch_info"}
+#: Those that begin operations themselves, where they can.
+EXAMINERS = {"database_diagnosis"}
 SECRET = "hidden-word"
 OMIT = object()
 
@@ -67,6 +68,8 @@ class Stage:
         module = importlib.import_module("ansible_collections.dbops.postgres.plugins.modules." + name)
         if work:
             self._monkeypatch.setattr(_module.DbopsModule, "run", self._run_with(work))
+        if name in EXAMINERS:
+            self._monkeypatch.setattr(module, "work", self._examine)
         given = {
             "container": "chat-postgres-prod",
             "database": "chat",
@@ -80,6 +83,11 @@ class Stage:
         answer: dict[str, t.Any] = json.loads(line)
         assert ended.value.code == int(bool(answer.get("failed")))
         return answer
+
+    def _examine(self, inquiry: Inquiry, _params: dict[str, t.Any]) -> Result:
+        self.requests.append(inquiry.request)
+        inquiry.redactor.add(SECRET)
+        raise self.error or DbopsError("no")
 
     def _run_with(self, work: t.Callable[..., Result]) -> t.Callable[..., None]:
         real = _module.DbopsModule.__dict__["run"]

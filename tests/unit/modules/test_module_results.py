@@ -20,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._marker import enro
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Result
 from ansible_collections.dbops.postgres.tests.unit.module_utils import (
     test_backup,
+    test_diagnosis,
     test_info,
     test_migration,
     test_preview_status,
@@ -62,6 +63,7 @@ def _catalogue(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> 
 PLAYS: list[tuple[str, Play]] = [
     ("backup", _backup),
     ("backup_info", _catalogue),
+    ("database_diagnosis", lambda monkeypatch, folder, _check: test_diagnosis.Stage(monkeypatch, folder).diagnose()),
     ("database_info", _info),
     ("database_marker", lambda _monkeypatch, _folder, check: enroll(test_info.marking("production", check_mode=check)[0])),
     ("database_status", lambda monkeypatch, folder, _check: test_status.Stage(monkeypatch, folder).look()),

@@ -29,6 +29,8 @@ KEYS = {
     "status_seconds",
     "status_seconds_sandbox",
     "status_50_hosts_seconds",
+    "diagnose_seconds",
+    "diagnose_found",
     "module_peak_rss_mb",
     "remote_tasks",
 }
@@ -62,3 +64,4 @@ def test_a_goal_that_was_missed_says_so() -> None:
     assert "(missed)" in report.table({**RESULTS, "plan_seconds": 5.01}, "en")
     plans = [line for line in report.table({**RESULTS, "plan_seconds": 4.99}, "en").splitlines() if line.startswith("| Plan")]
     assert plans == ["| Plan in the sandbox, seconds | 4.99 | at most 5 |"]
+    assert "| 0.98 | at least 1 (missed) |" in report.table({**RESULTS, "diagnose_found": 0.98}, "en")

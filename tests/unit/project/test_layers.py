@@ -23,14 +23,16 @@ LAYERS: list[set[str]] = [
     {"_branch_conflicts"},
     {"_expected_schemas"},
     {"_baseline", "_kept_tables", "_plan", "_restore_source", "_usage", "_watchdog"},
-    {"_sandbox"},
+    {"_diagnosis_look"},
+    {"_diagnosis_queries", "_sandbox"},
     {"_operation"},  # what every operation has in common
-    {"_dump", "_runner"},
+    {"_diagnosis_contents"},
+    {"_diagnosis_backends", "_diagnosis_containers", "_diagnosis_report", "_diagnosis_server", "_dump", "_runner"},
     {"_health", "_overview", "_roles", "_swap", "_target"},
-    {"_archive", "_observed", "_schema_needs"},
+    {"_archive", "_diagnosis_facts", "_observed", "_schema_needs"},
     {"_backend", "_branches", "_database", "_lock", "_row_counts", "_schema", "_vitals"},
-    {"_docker", "_guard", "_journal", "_postgres"},
-    {"_measure", "_plain_file", "_process", "_redaction", "_statements"},
+    {"_bundle", "_connection_url", "_docker", "_guard", "_journal", "_postgres"},
+    {"_env_file", "_log_summary", "_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
 ]
 
