@@ -62,7 +62,7 @@ class TwoControllers:
             self.stack.fill("v2")
             assert self.alice.run("backup", "-l", "preview").ok
             working = self.alice.start(first, "-l", "preview", env={"USER": "alice"}, **variables)
-            caught = stop_in(self.hand, self.server, operation, phase)
+            caught = stop_in(self.hand, self.server, operation, phase, after=0.2)
             if caught:
                 try:
                     yield working, caught
@@ -93,12 +93,11 @@ def test_the_second_is_refused_or_waits_as_it_is_told(first: str, second: str, t
     operation, phase, _variables = OPERATIONS[first]
     with two.held(first) as (working, caught):
         before = two.server.dump()
+        told_to_wait = two.start_second(second, dbops_lock_wait=120)
         refused = two.start_second(second).wait()
-        assert two.server.dump() == before
-        waiting = two.start_second(second, dbops_lock_wait=120)
         wait_until(lambda: two.server.value(LOCK_SESSIONS, database="postgres") == 2, 60)
         assert two.server.dump() == before
-    done, followed = working.wait(), waiting.wait()
+    done, followed = working.wait(), told_to_wait.wait()
     assert done.ok, done.output
     assert followed.ok, followed.output
 
