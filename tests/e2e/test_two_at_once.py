@@ -28,6 +28,9 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "restore": ("restore", "restore: load", {"dbops_restore_backup": "latest"}),
 }
 
+#: Phases that begin with a connection to the server, and how soon it is there, in seconds.
+CONNECTS = {"backup: dump": 0.2}
+
 #: Runs that hold the lock or wait for it.
 LOCK_SESSIONS = (
     "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE application_name ~ '^dbops [a-z]+ [0-9T]+_[0-9a-f]+ lock$'"
@@ -62,7 +65,7 @@ class TwoControllers:
             self.stack.fill("v2")
             assert self.alice.run("backup", "-l", "preview").ok
             working = self.alice.start(first, "-l", "preview", env={"USER": "alice"}, **variables)
-            caught = stop_in(self.hand, self.server, operation, phase, after=0.2)
+            caught = stop_in(self.hand, self.server, operation, phase, after=CONNECTS.get(phase, 0))
             if caught:
                 try:
                     yield working, caught
