@@ -293,26 +293,40 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
     was saved before a restore: after a first try that did not help, that would be the damaged state.
 
     :param backups: newest first.
-    :raises DbopsError: naming what there is.
+    :raises DbopsError: naming what there is; also where it cannot be told which is the latest.
     """
     for backup in backups:
         if backup.manifest.id == wanted:
             return backup
     moment = parse_time(wanted)
-    own = [backup for backup in backups if (backup.manifest.server_identifier, backup.manifest.database) == (server_identifier, database)]
+    of_this_database = [
+        backup for backup in backups if (backup.manifest.server_identifier, backup.manifest.database) == (server_identifier, database)
+    ]
+    own = of_this_database
+    if wanted == "latest":
+        own = [backup for backup in own if backup.manifest.reason != BEFORE_RESTORE]
+        _require_one_latest(own)
     if wanted == "latest" or moment is not None:
         for backup in own:
-            if moment is None and backup.manifest.reason == BEFORE_RESTORE:
-                continue
             if moment is None or parse_time(backup.manifest.created) <= moment:  # type: ignore[operator]
                 return backup
     listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
-    if backups and not own and (wanted == "latest" or moment is not None):
+    if backups and not of_this_database and (wanted == "latest" or moment is not None):
         raise DbopsError(
             "No backup of this database on this server was found; those there are come from elsewhere. Name one by its id if it is the right one: %s."
             % listed
         )
     raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))
+
+
+def _require_one_latest(own: t.Sequence[Backup]) -> None:
+    """A server counts its transactions whatever the host's clock says: where the two disagree, the clock has been set back."""
+    last = max(own, key=lambda backup: backup.manifest.next_transaction, default=None)
+    if last and last.manifest.next_transaction > own[0].manifest.next_transaction:
+        raise DbopsError(
+            "Which backup is the latest cannot be told: by the clock it is '%s', by the server's count of transactions '%s', so the clock of"
+            " this host was set back. Name the right one by its id." % (own[0].manifest.id, last.manifest.id)
+        )
 
 
 def parse_time(text: str) -> datetime.datetime | None:

@@ -198,7 +198,7 @@ def _closing_line(request: Request, operation: Operation) -> str:
         operation.evidence.host,
         operation.target.container.name,
         server.version,
-        duration_text((utc_now() - operation.started_at).total_seconds()),
+        duration_text(operation.seconds),
     )
     if _is_recorded(request):
         return line + " It is in the journal '%s'." % os.path.join(operation.archive.folder, _journal.FILE_NAME)

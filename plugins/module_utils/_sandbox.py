@@ -42,6 +42,9 @@ _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "
 #: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
 _MANY_LOCKS = ("max_locks_per_transaction=2048",)
 
+#: The load's own statements, six for each table, stay out of the log, which is read in full for what the runner does.
+_UNLOGGED = "-c log_statement=none"
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -211,7 +214,7 @@ def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence
     outcome = operation.docker.exec(operation.target.container.id, argv, env=env, stdout_path=path)
     if outcome.rc != 0:
         raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
-    env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database}
+    env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database, "PGOPTIONS": _UNLOGGED}
     argv = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     outcome = operation.docker.exec(sandbox.container.id, argv, env=env, stdin_path=path)
     if outcome.rc != 0:

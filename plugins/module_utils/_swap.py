@@ -87,11 +87,12 @@ def swap(connection: Connection, live: str, replacement: str, operation: str, ru
         _rename(connection, replacement, live, opened=True)
         return ""
     kept = kept_name(connection, live, operation, run_id)
+    number = 1 + max((facts.get("number", 0) for facts in _descriptions(connection, live).values()), default=0)
+    description = json.dumps({"of": live, "at": at, "by": operation, "run_id": run_id, "number": number})
     _block(connection, live, run_id)
     try:
         end_sessions(connection, live, seconds)
         end_sessions(connection, replacement, seconds)
-        description = json.dumps({"of": live, "at": at, "by": operation, "run_id": run_id})
         with transaction(connection):
             _rename(connection, live, kept, opened=False)
             _database.set_own(connection, kept, _SWAPPING, "")
@@ -161,14 +162,21 @@ def leftovers(connection: Connection, database: str) -> list[str]:
     return found
 
 
+def _descriptions(connection: Connection, database: str) -> dict[str, dict[str, t.Any]]:
+    """What is known of each database that ``database`` replaced. ``number`` counts them: a clock may jump back, and the one that was
+    replaced last has to be the last one to be dropped."""
+    found = {name: json.loads(description) for name, description in _database.read_own(connection, _KEPT).items()}
+    return {name: facts for name, facts in found.items() if facts["of"] == database}
+
+
 def kept_databases(connection: Connection, database: str) -> list[Kept]:
-    """The databases that ``database`` replaced, newest first."""
-    kept = []
-    for name, description in _database.read_own(connection, _KEPT).items():
-        facts = json.loads(description)
-        if facts["of"] == database:
-            kept.append(Kept(name, facts["of"], facts["at"], facts["by"], facts["run_id"], _database.size(connection, name)))
-    return sorted(kept, key=lambda item: (item.at, item.name), reverse=True)
+    """The databases that ``database`` replaced, the one that was replaced last first."""
+    described = sorted(
+        _descriptions(connection, database).items(), key=lambda item: (item[1].get("number", 0), item[1]["at"], item[0]), reverse=True
+    )
+    return [
+        Kept(name, facts["of"], facts["at"], facts["by"], facts["run_id"], _database.size(connection, name)) for name, facts in described
+    ]
 
 
 def drop_kept(connection: Connection, database: str, keep: int) -> list[str]:

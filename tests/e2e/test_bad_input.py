@@ -357,3 +357,29 @@ class TestInventory:
         assert not refused.ok, refused.output
         assert "Traceback" not in refused.output
         assert [word for word in words if word not in refused.text] == [], refused.text
+
+    @pytest.mark.parametrize(
+        ("playbook", "variables", "words"),
+        [
+            (
+                "migrate",
+                {"dbops_migrate_jobs": "many", "dbops_lock_wait": "soon"},
+                ["dbops_migrate_jobs", "'many'", "dbops_lock_wait", "'soon'"],
+            ),
+            (
+                "migrate",
+                {"dbops_backend_restart": "sometimes"},
+                ["dbops_backend_restart must be one of: auto, always, never, got: sometimes"],
+            ),
+            ("restore", {}, ["missing required arguments: dbops_restore_backup"]),
+        ],
+        ids=["of a wrong type", "not among the choices", "missing"],
+    )
+    def test_a_wrong_variable_is_told_in_a_few_lines(
+        self, playbook: str, variables: dict[str, Any], words: list[str], controller: Controller, contents: dict[str, Any]
+    ) -> None:
+        refused = controller.run(playbook, "-l", "production", **variables)
+        assert_told(refused, "The variables of host 'chat-production' are not right, so nothing was begun: ", *words)
+        shown = refused.output.partition("Refuse wrong variables")[2].partition("PLAY RECAP")[0]
+        assert 0 < len([line for line in shown.splitlines()[1:] if line.strip()]) < 15, refused.output
+        assert "description" not in refused.output

@@ -218,8 +218,23 @@ def test_a_module_that_is_killed(name: str, phase: str, controller: Controller, 
         stage.assert_clean()
 
 
-@pytest.mark.parametrize("terminal", [False, True], ids=["pipelined", "on a terminal"])
-@pytest.mark.parametrize(("name", "phase"), every_phase(quick={("restore", "restore: load")}))
+def cuts() -> list[Any]:
+    """A cut in every phase without a terminal; with one, where it would hurt most: what then happens is a signal, which is one
+    path whatever the phase (tests/unit/modules), and the clean-ups on the way out are those that TERM goes through in test_jobs.py."""
+    quick = ("restore", "restore: load")
+    found = [(name, phase, False) for name, case in CASES.items() for phase in case.phases]
+    found += [(name, phase, True) for name, phase in [*sorted(WORST), quick]]
+    return [
+        pytest.param(
+            *(name, phase, terminal),
+            marks=[] if (name, phase) == quick else [pytest.mark.long],
+            id=f"{phase} in {name}, {'on a terminal' if terminal else 'pipelined'}",
+        )
+        for name, phase, terminal in found
+    ]
+
+
+@pytest.mark.parametrize(("name", "phase", "terminal"), cuts())
 def test_a_connection_that_is_cut(name: str, phase: str, terminal: bool, controller: Controller, stack: Stack, hand: Hand) -> None:
     """Without a terminal the module goes on to its end; with one (no pipelining) it is told, and cleans up on its way out."""
     stage = Stage(name, controller, stack, hand)

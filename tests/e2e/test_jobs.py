@@ -15,18 +15,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from controller import ROOT, Controller
-from faults import damaged_backups, left_behind
+from controller import ROOT, Controller, Started
+from faults import Caught, Hand, damaged_backups, journal, left_behind, stop_in
 from installed import install_tarball
-from stack import Server, Stack, wait_until
-from traffic import holding, waiting_for_locks
+from stack import Server, Stack
 
 EXAMPLE = ROOT / "examples" / "own-repository"
 
@@ -38,10 +37,36 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 #: What AWX sets for all its jobs.
 OF_AWX = {"ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_RETRY_FILES_ENABLED": "False"}
 
-#: In the middle of an operation: what holds it up, and the beginning of the statement that then waits.
-MIDDLE = {
-    "backup": ("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", "LOCK TABLE"),
-    "migrate": ("SELECT 1 FROM users LIMIT 1", "ALTER"),
+
+@dataclass(frozen=True)
+class Middle:
+    """An operation in whose middle a job is cancelled: how the lock names it, the phase, and what the tables hold before and after.
+
+    ``damage``: what is done to the database after a backup of it, so that a restore has something to do.
+    """
+
+    operation: str
+    phase: str
+    environment: str
+    contents: str
+    before: dict[str, int]
+    after: dict[str, int]
+    variables: dict[str, str] = field(default_factory=dict)
+    damage: str = ""
+
+
+EMPTY = dict.fromkeys(AFTER, 0)
+SEEDED = {**AFTER, "reactions": 20}
+MIDDLES = {
+    "backup": Middle("backup", "backup: dump", "production", "v1", BEFORE, BEFORE),
+    "migrate": Middle("migrate", "migrate: run", "production", "v1", BEFORE, AFTER),
+    "seed": Middle("seed", "seed: run", "production", "v2-empty", EMPTY, SEEDED, {"dbops_confirm": "seed:chat"}),
+    "preview_reset": Middle("reset", "reset: build", "preview", "v1", BEFORE, SEEDED),
+    "restore": Middle(
+        *("restore", "restore: load", "production", "v2", {**AFTER, "reactions": 0}, SEEDED),
+        {"dbops_restore_backup": "latest", "dbops_confirm": "restore:chat"},
+        damage="DELETE FROM reactions",
+    ),
 }
 
 
@@ -307,39 +332,55 @@ class TestCancelled:
     """S8: TERM in the middle of an operation leaves the database whole, and the next run cleans up."""
 
     @pytest.mark.parametrize(
-        ("caller", "operation"),
+        ("caller", "verb"),
         [
-            ("awx", "migrate"),
-            ("actions", "backup"),
-            pytest.param("awx", "backup", marks=pytest.mark.long),
-            pytest.param("actions", "migrate", marks=pytest.mark.long),
+            pytest.param(caller, verb, marks=[] if (caller, verb) in (("awx", "migrate"), ("actions", "backup")) else [pytest.mark.long])
+            for caller in ("awx", "actions")
+            for verb in MIDDLES
         ],
     )
-    def test_in_the_middle(
-        self, operation: str, caller: str, v1: None, awx: Awx, actions: Controller, stack: Stack, production: Server
-    ) -> None:
-        whole = production.dump()
-        lock, waits = MIDDLE[operation]
-        with holding(production, lock) as let_go:
-            if caller == "awx":
-                job = awx.launch(operation, "production", {"dbops_migrate_lock_timeout": "60"})
-                process = job.process
-            else:
-                process = actions.start(operation, "-l", "production", dbops_migrate_lock_timeout="60").process
-            wait_until(lambda: [query for query in waiting_for_locks(production) if query.startswith(waits)])
-            process.terminate()
+    def test_in_the_middle(self, verb: str, caller: str, awx: Awx, actions: Controller, stack: Stack, hand: Hand) -> None:
+        middle = MIDDLES[verb]
+        server = stack.production if middle.environment == "production" else stack.preview
+        job, caught = self.stopped(verb, server, awx if caller == "awx" else actions, stack, hand)
+        process = job.process
+        process.terminate()
+        try:
             assert process.wait(timeout=60) != 0
-            if caller == "awx":
+            if isinstance(job, Job):
                 assert job.wait().status == "canceled"
-            let_go()
-        assert damaged_backups(stack, production) == []
-        assert operation == "migrate" or production.dump() == whole
+        finally:
+            caught.go_on()
 
-        done = actions.run(operation, "-l", "production", dbops_lock_wait="60")
-        assert done.ok, done.output
-        assert production.tables() == (AFTER if operation == "migrate" else BEFORE)
-        assert damaged_backups(stack, production) == []
+        following = actions.run("backup", "-l", middle.environment, dbops_lock_wait="60")
+        assert following.ok, following.output
+        [entry] = [entry for entry in journal(stack, server) if entry["run_id"] == caught.run_id]
+        assert entry["result"] == "ok" or "Interrupted by signal" in entry["message"]
+        assert server.tables() in ([middle.after] if entry["result"] == "ok" else [middle.before, middle.after])
+        assert damaged_backups(stack, server) == []
         assert left_behind(stack) == []
+
+    def stopped(self, verb: str, server: Server, caller: Awx | Controller, stack: Stack, hand: Hand) -> tuple[Job | Started, Caught]:
+        """A job whose module stands still in the middle; a phase that was over too soon is tried again."""
+        middle = MIDDLES[verb]
+        for _time in range(8):
+            stack.fill(middle.contents)
+            if middle.damage:
+                made = (
+                    caller.run("backup", middle.environment) if isinstance(caller, Awx) else caller.run("backup", "-l", middle.environment)
+                )
+                assert made.code == 0, made.output
+                server.do(middle.damage)
+            assert server.tables() == middle.before
+            if isinstance(caller, Awx):
+                job: Job | Started = caller.launch(verb, middle.environment, middle.variables)
+            else:
+                job = caller.start(verb, "-l", middle.environment, **middle.variables)
+            caught = stop_in(hand, server, middle.operation, middle.phase)
+            if caught:
+                return job, caught
+            job.wait()
+        raise AssertionError(f"'{middle.phase}' was missed again and again")
 
 
 class TestOwnRepository:

@@ -155,12 +155,17 @@ class Eye:
         raise AssertionError(f"phase '{phase}' was not seen within {seconds} s")
 
 
-def stop_in(hand: Hand, server: Server, operation: str, phase: str) -> Caught | None:
-    """Stop an operation's module inside a phase; ``None`` where it was faster, and then it goes on."""
+def stop_in(hand: Hand, server: Server, operation: str, phase: str, after: float = 0) -> Caught | None:
+    """Stop an operation's module inside a phase; ``None`` where it was faster, and then it goes on.
+
+    :param after: seconds into the phase. Many a phase begins with a connection to the server, which has a time limit: a module that
+        is to stand still for long must not be stopped in the middle of that.
+    """
     with Eye(server, operation) as eye:
         _pid, port, _card = wait_until(eye.look, 60)
         module = hand.module_of(port)
         seen = eye.wait_for(phase)
+        time.sleep(after)
         caught = Caught(phase, module, seen[2]["run_id"], hand)
         hand.do(f"kill -STOP {module} 2>/dev/null || true")
         if eye.phase() == phase:

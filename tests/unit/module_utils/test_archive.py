@@ -401,6 +401,20 @@ def test_the_latest_is_not_what_was_saved_before_a_restore_that_did_not_help() -
         select([saved], "latest", SERVER_ID, "chat")
 
 
+def test_there_is_no_latest_where_the_clock_was_set_back() -> None:
+    def counted(day: int, transaction: int) -> Backup:
+        backup = backup_of(day)
+        return Backup(backup.path, manifest(**{**backup.manifest.__dict__, "next_transaction": transaction}))
+
+    assert select([counted(22, 760), counted(21, 750)], "latest", SERVER_ID, "chat") == counted(22, 760)
+    assert select([counted(22, 750), counted(21, 750)], "latest", SERVER_ID, "chat") == counted(22, 750)
+    behind = [counted(22, 750), counted(21, 760)]
+    with pytest.raises(DbopsError, match=r"by the clock it is 'chat_20261122_030000', .* transactions 'chat_20261121_030000'.* by its id"):
+        select(behind, "latest", SERVER_ID, "chat")
+    assert select(behind, "chat_20261121_030000", SERVER_ID, "chat") == behind[1]
+    assert select(behind, "2026-11-21T12:00", SERVER_ID, "chat") == behind[1]
+
+
 def test_an_empty_catalogue_says_so() -> None:
     with pytest.raises(DbopsError, match="The newest: none"):
         select([], "latest", SERVER_ID, "chat")

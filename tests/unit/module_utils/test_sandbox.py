@@ -48,6 +48,7 @@ class SandboxDocker(FakeDocker):
     def __init__(self) -> None:
         super().__init__(REAL, images={"sha256:server": Image("sha256:server", {"PGDATA": "/data"}, ("/data",), {})})
         self.journal: list[str] = []
+        self.environments: list[dict[str, str]] = []
         self.fails = ""
 
     def _step(self, name: str) -> None:
@@ -63,6 +64,10 @@ class SandboxDocker(FakeDocker):
         self.jobs.append(job)
         self._step("start")
         return container("sandbox", endpoints=(Endpoint(NAME, "172.30.0.2"),))
+
+    def exec(self, container: str, argv: t.Sequence[str], **options: t.Any) -> Outcome:
+        self.environments.append(options["env"])
+        return super().exec(container, argv, **options)
 
     def remove(self, kind: str, name: str) -> None:
         self.journal.append("remove " + kind)
@@ -197,6 +202,11 @@ def test_the_schema_and_the_runners_own_rows_are_loaded(stage: Stage, monkeypatc
     assert programs == [("0123456789abcdef", "pg_dump"), ("sandbox-id", "psql")] * 2
     assert "--schema-only" in stage.docker.executed[0][1]
     assert {'--table="public"."alembic_version"', '--table="odd"."na""me"', "--data-only"} <= set(stage.docker.executed[2][1])
+
+
+def test_the_load_stays_out_of_the_log_that_tells_what_the_runner_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+    assert [env.get("PGOPTIONS") for env in stage.docker.environments] == [None, "-c log_statement=none"]
 
 
 def test_an_invalid_index_is_named_as_what_stops_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import OTH
 NEXT = "chat_next_" + RUN
 KEPT = "chat_before_restore_20261123T030000"
 AT = "2026-11-23T03:10:00Z"
-DESCRIPTION = json.dumps({"of": "chat", "at": AT, "by": "restore", "run_id": RUN})
+DESCRIPTION = json.dumps({"of": "chat", "at": AT, "by": "restore", "run_id": RUN, "number": 1})
 
 BLOCK = [
     "BEGIN",
@@ -255,6 +255,20 @@ def test_kept_databases_are_listed_newest_first() -> None:
         ("c", "undo", 4096),
         ("a", "restore", 4096),
     ]
+
+
+def test_the_one_replaced_last_is_dropped_last_though_the_clock_was_set_back() -> None:
+    def described(at: str, **number: int) -> str:
+        return json.dumps({"of": "chat", "at": at, "by": "reset", "run_id": RUN, **number})
+
+    settings = [("a", described("2026-11-23")), ("b", described("2026-11-22", number=1)), ("c", described("2026-11-21", number=2))]
+    answers = {"FROM pg_db_role_setting": settings, "pg_database_size": [(4096,)]}
+    assert [item.name for item in _swap.kept_databases(FakeConnection(answers), "chat")] == ["c", "b", "a"]
+
+    connection = Server("chat", NEXT, answers=answers)
+    swap(connection)
+    [kept] = [statement for statement in changes(connection) if '"dbops"."kept" TO' in statement]
+    assert '"number": 3' in kept
 
 
 @pytest.mark.parametrize(("keep", "dropped"), [(1, ["b", "a"]), (0, ["c", "b", "a"]), (3, []), (-1, [])])

@@ -91,10 +91,10 @@ def _sentences(function: ast.FunctionDef) -> Iterator[str]:
 
 
 def messages_of_yaml(text: str) -> Iterator[str]:
-    def walk(value: object) -> Iterator[str]:
+    def walk(value: object, of: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             for key, item in value.items():
-                yield from [shape(item)] if key == "fail_msg" else walk(item)
+                yield from [shape(item)] if key == "fail_msg" or (of, key) == ("ansible.builtin.fail", "msg") else walk(item, key)
         elif isinstance(value, list):
             for item in value:
                 yield from walk(item)
