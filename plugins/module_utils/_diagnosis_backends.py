@@ -150,13 +150,13 @@ def _password(claim: Claim, address: ConnectionAddress, _facts: Facts) -> Fault 
     return None
 
 
-def _sslmode(_claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault | None:
+def _sslmode(claim: Claim, address: ConnectionAddress, facts: Facts) -> Fault | None:
     mode = address.sslmode
     if mode and mode not in SSLMODES:
         return Fault("url_wrong_sslmode", "has the sslmode '%s', which there is not (%s)" % (mode, ", ".join(SSLMODES)))
     if facts.server and not facts.server.ssl and mode in _NEEDS_SSL:
         return Fault("url_wrong_sslmode", "has sslmode=%s, and the server has no SSL" % mode)
-    if facts.server and not facts.server.ssl and not mode and facts.log(_claim.owner).mentions("SSL is not enabled"):
+    if facts.server and not facts.server.ssl and not mode and facts.log(claim.owner).mentions("SSL is not enabled"):
         return Fault("url_wrong_sslmode", "has no sslmode, which the backend's driver takes for 'require', and the server has no SSL")
     return None
 

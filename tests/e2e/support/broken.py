@@ -438,13 +438,17 @@ def standby(bench: Workbench) -> Iterator[Variables]:
 
 @contextlib.contextmanager
 def wraparound(bench: Workbench) -> Iterator[Variables]:
-    """The server believes that 1.7 billion transactions have passed; the file of their states is there, as it would be."""
+    """The server believes that 1.7 billion transactions have passed, and does not mind; the file of their states is there, as it would be."""
     prepare = (
         'initdb --no-sync -A trust "$PGDATA" >/dev/null && echo "host all all all trust" >>"$PGDATA/pg_hba.conf"'
         ' && pg_resetwal -x 1700003840 "$PGDATA" >/dev/null && dd if=/dev/zero of="$PGDATA/pg_xact/0655" bs=8192 count=32 2>/dev/null && exec postgres "$@"'
     )
     with bench.server(
-        "--user", "postgres", "--entrypoint", "sh", program=("-c", prepare, "sh", "-c", "listen_addresses=*", "-c", "autovacuum=off")
+        "--user",
+        "postgres",
+        "--entrypoint",
+        "sh",
+        program=("-c", prepare, "sh", "-c", "listen_addresses=*", "-c", "autovacuum_freeze_max_age=2000000000"),
     ) as server:
         yield aimed_at(server)
 
