@@ -5,7 +5,8 @@
 """All measurements: `make bench`, which writes `bench/results.json` and draws docs/benchmarks from it.
 
 It starts a stack of its own, over SSH as a user's, and removes it. DBOPS_BENCH_MB: how much data (1000, as a plain dump);
-DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows, and keeps what was measured of it before.
+DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows; DBOPS_BENCH_ONLY=preview,status measures only
+these groups. What is left out keeps what was measured of it before.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import measure  # noqa: E402
 import preview  # noqa: E402
 import report  # noqa: E402
 from controller import Controller  # noqa: E402
+from measure import Results  # noqa: E402
 from stack import Stack, provide  # noqa: E402
 
 MAJOR = 18
@@ -44,7 +46,7 @@ def main() -> int:
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     with provide("bench", MAJOR) as stack, tempfile.TemporaryDirectory(prefix="dbops-bench-") as scratch:
         controller = Controller(Path(scratch), stack.inventory)
-        results = {**_machine(stack), **_one_size(stack, controller, megabytes, rounds, Path(scratch)), "growth": known.get("growth", [])}
+        results = {**_one_size(stack, controller, megabytes, rounds, Path(scratch), known), **_machine(stack)}
         _write(results)
         if grow:
             results["growth"] = []
@@ -61,26 +63,29 @@ def _write(results: dict[str, Any]) -> None:
     report.write(ROOT)
 
 
-def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path) -> measure.Results:
+def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path, known: Results) -> Results:
+    groups = {
+        "backup": lambda: measure.backups(stack, controller, rounds, scratch),
+        "restore": lambda: measure.restores(stack, controller, scratch),
+        "migrate": lambda: measure.migration(controller),
+        "preview": lambda: preview.measure_resets(stack, controller),
+        "status": lambda: measure.status(stack, controller, scratch),
+        "diagnosis": lambda: measure.diagnosis(stack, controller, rounds),
+    }
+    wanted = os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",")
     stack.fill("v1")
-    _say(f"filling with {megabytes} MB")
-    dataset.fill(stack.production, megabytes)
-    results: measure.Results = {}
-    for name, work in (
-        ("backup", lambda: measure.backups(stack, controller, rounds, scratch)),
-        ("restore", lambda: measure.restores(stack, controller, scratch)),
-        ("migrate", lambda: measure.migration(controller)),
-        ("preview", lambda: preview.measure_resets(stack, controller)),
-        ("status", lambda: measure.status(stack, controller, scratch)),
-        ("diagnosis", lambda: measure.diagnosis(stack, controller, rounds)),
-    ):
+    if {"backup", "restore", "migrate"} & set(wanted):
+        _say(f"filling with {megabytes} MB")
+        dataset.fill(stack.production, megabytes)
+    results = dict(known)
+    for name in wanted:
         _say(name)
-        found = work()
+        found = groups[name]()
         results = {**results, **found, "remote_tasks": {**results.get("remote_tasks", {}), **found["remote_tasks"]}}
     return results
 
 
-def _growth(stack: Stack, controller: Controller) -> Iterator[measure.Results]:
+def _growth(stack: Stack, controller: Controller) -> Iterator[Results]:
     for megabytes, tables in GROWTH:
         _say(f"growth: {megabytes} MB, {tables} further tables")
         stack.fill("v1")

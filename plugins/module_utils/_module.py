@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -79,6 +80,7 @@ class DbopsModule(AnsibleModule):
         spec = copy.deepcopy(TARGET_ARGSPEC)
         spec.update(argument_spec or {})
         self._redactor = Redactor()
+        self._begun = time.monotonic()
         super().__init__(
             argument_spec=spec,
             supports_check_mode=True,
@@ -122,7 +124,7 @@ class DbopsModule(AnsibleModule):
             self._fail(request, inquiry.run_id, inquiry.started, None, error)
         except OSError as error:
             self._fail(request, inquiry.run_id, inquiry.started, None, DbopsError("The host's file system refused: %s" % error))
-        facts = facts_before(request, inquiry.run_id, inquiry.started)
+        facts = facts_before(request, inquiry.run_id, inquiry.started, time.monotonic() - self._begun)
         self.exit_json(**self._redactor.data(dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)))
 
     def _request(self) -> Request:
@@ -172,7 +174,7 @@ class DbopsModule(AnsibleModule):
         self.exit_json(**self._redactor.data(answer))
 
     def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, error: DbopsError) -> t.NoReturn:
-        facts = operation.facts() if operation else facts_before(request, run_id, started)
+        facts = operation.facts() if operation else facts_before(request, run_id, started, time.monotonic() - self._begun)
         error.message += state_after_failure(request, operation, error)
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"

@@ -357,15 +357,15 @@ def _mark_as_production(operation: Operation) -> None:
         operation.warnings.append("Database '%s' could not be marked as production: %s" % (operation.database, error.message))
 
 
-def facts_before(request: Request, run_id: str, started: str) -> dict[str, t.Any]:
-    """What can be said of a run that has not reached its database. ``started``: RFC 3339 in UTC."""
+def facts_before(request: Request, run_id: str, started: str, seconds: float) -> dict[str, t.Any]:
+    """What can be said of a run that has not reached its database. ``started``: RFC 3339 in UTC; ``seconds`` have passed since."""
     return {
         "run_id": run_id,
         "operation": request.operation,
         "host": request.caller.host,
         "database": request.target.database,
         "started": started,
-        "duration_seconds": max(0.0, round((utc_now() - moment(started)).total_seconds(), 3)),
+        "duration_seconds": round(seconds, 3),
     }
 
 
