@@ -91,8 +91,12 @@ CASES = {
     ),
     "preview_reset": Case(
         *("preview_reset", "reset", False, "v1"),
-        ("reset: sandbox", "reset: migrate", "reset: seed", "reset: dump", "reset: build", "reset: swap", "reset: backend"),
+        (
+            *("reset: sandbox", "reset: migrate", "reset: seed", "reset: dump", "reset: build", "reset: copy", "reset: keep tables"),
+            *("reset: swap", "reset: backend"),
+        ),
         new_from="reset: swap",
+        variables={"dbops_preview_reset_keep_tables": "rooms"},
         tables=SEEDED,
     ),
     "restore": Case(
