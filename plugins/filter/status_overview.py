@@ -44,8 +44,6 @@ _value:
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.dbops.postgres.plugins.module_utils._overview import overview
 
 #: What role status registers on each host.
@@ -53,8 +51,6 @@ RESULT = "__dbops_status_result"
 
 
 def status_overview(hostvars: t.Mapping[str, t.Any], hosts: t.Sequence[str], fail_on: str = "red") -> dict[str, t.Any]:
-    if not isinstance(hostvars, t.Mapping):
-        raise AnsibleFilterError("status_overview takes hostvars, not %s" % type(hostvars).__name__)
     return overview({str(host): hostvars.get(host, {}).get(RESULT) for host in hosts}, fail_on)
 
 

@@ -248,7 +248,7 @@ _FACTS: tuple[tuple[str, t.Callable[[t.Mapping[str, t.Any]], str]], ...] = (
     _reached("Waiting for locks", lambda state: count_text(len(state["waits"]), "session") if state["waits"] else "none"),
     _reached("Replication slots", lambda state: _list(state["slots"], lambda item: "'%s' %s" % (item["name"], size_text(item["held"])))),
     _reached("Wraparound", _ages),
-    _reached("Fullest sequence", lambda state: _list(state["sequences"], _sequence, 1).split(";")[0]),
+    _reached("Fullest sequence", lambda state: _sequence(state["sequences"][0]) if state["sequences"] else "none"),
     _reached("Invalid indexes", lambda state: _list(state["invalid_indexes"], str)),
     _reached("Tables to vacuum", lambda state: _list(state["unvacuumed"], lambda item: item["name"])),
     _reached("Kept databases", lambda state: _list(state["kept"], lambda item: "'%s' (%s)" % (item["name"], size_text(item["size"])))),
