@@ -163,15 +163,37 @@ class TestTablesThatAreKept:
     @pytest.mark.parametrize(
         ("prepare", "name", "message"),
         [
-            ("SELECT 1", "no such table", "There is no table 'no such table' in the live database to carry over"),
-            ("CREATE SCHEMA other CREATE TABLE users (id int)", "users", "Several tables are called 'users' (other.users, public.users)"),
-            ("CREATE TABLE parted (id int) PARTITION BY LIST (id)", "parted", "Table 'public.parted' is partitioned"),
-            ("CREATE TABLE made_by_hand (id int)", "made_by_hand", "The fresh database has no table 'public.made_by_hand'"),
-            ("ALTER TABLE users ADD COLUMN shoe_size int", "public.users", "column 'shoe_size' is not in the fresh one"),
-            ("ALTER TABLE users ALTER COLUMN nickname TYPE text", "users", "column 'nickname' is text here and character varying there"),
-            ("ALTER TABLE users DROP COLUMN name", "users", "column 'name' is new and has no default"),
+            pytest.param("SELECT 1", "no such table", "There is no table 'no such table' in the live database to carry over", id="unknown"),
+            pytest.param(
+                "ALTER TABLE users ADD COLUMN shoe_size int", "public.users", "column 'shoe_size' is not in the fresh one", id="more"
+            ),
+            *(
+                pytest.param(*values, marks=pytest.mark.long, id=name)
+                for name, values in {
+                    "in two schemas": (
+                        "CREATE SCHEMA other CREATE TABLE users (id int)",
+                        "users",
+                        "Several tables are called 'users' (other.users, public.users)",
+                    ),
+                    "partitioned": (
+                        "CREATE TABLE parted (id int) PARTITION BY LIST (id)",
+                        "parted",
+                        "Table 'public.parted' is partitioned",
+                    ),
+                    "not in the fresh one": (
+                        "CREATE TABLE made_by_hand (id int)",
+                        "made_by_hand",
+                        "The fresh database has no table 'public.made_by_hand'",
+                    ),
+                    "another type": (
+                        "ALTER TABLE users ALTER COLUMN nickname TYPE text",
+                        "users",
+                        "column 'nickname' is text here and character varying there",
+                    ),
+                    "fewer columns": ("ALTER TABLE users DROP COLUMN name", "users", "column 'name' is new and has no default"),
+                }.items()
+            ),
         ],
-        ids=["unknown", "in two schemas", "partitioned", "not in the fresh one", "more columns", "another type", "fewer columns"],
     )
     def test_what_cannot_be_kept_is_told_and_nothing_is_replaced(
         self, prepare: str, name: str, message: str, v2: None, controller: Controller, preview: Server
