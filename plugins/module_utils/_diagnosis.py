@@ -41,7 +41,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import find_env_files
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import is_alive
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Result, begin, temporary_leftovers
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import make_plan
@@ -192,6 +192,8 @@ def _read_journal(inquiry: Inquiry, facts: Facts) -> None:
     try:
         facts.journal = tuple(_journal.read(inquiry.request.backup_dir))
         facts.seen.append("the journal (%d entries)" % len(facts.journal))
+    except Interrupted:
+        raise
     except DbopsError as error:
         facts.unseen.append("the journal: %s" % error.message)
 
@@ -224,6 +226,8 @@ def _look_inside(inquiry: Inquiry, docker: Docker, facts: Facts, application: st
         try:
             facts.listening = look.read_listening(docker, item)
             address = address_of(docker, request.target, item)
+        except Interrupted:
+            raise
         except DbopsError as error:  # it was stopped meanwhile, or has no address
             facts.ours = Tried(error.message)
     if address:
@@ -232,6 +236,8 @@ def _look_inside(inquiry: Inquiry, docker: Docker, facts: Facts, application: st
     try:
         look.read_disks(docker, facts, facts.server.data_folder if facts.server else "", request.backup_dir)
         facts.seen.append("the disks")
+    except Interrupted:
+        raise
     except (DbopsError, OSError) as error:
         facts.unseen.append("the disks: %s" % error)
 
@@ -246,6 +252,8 @@ def _ask_server(inquiry: Inquiry, docker: Docker, facts: Facts, address: Address
             facts.clocks += (("the server", facts.server.clock - facts.server.host_clock),) if facts.server.clock else ()
             facts.seen.append("the server: sessions, locks, settings, replication slots, ages, collations")
             return Tried()
+    except Interrupted:
+        raise
     except DbopsError as error:
         return Tried(error.details.get("postgresql") or error.message)
 
@@ -275,6 +283,8 @@ def _read_database(inquiry: Inquiry, facts: Facts, application: str) -> None:
         with session(address, expected.database, application, read_only=True) as connection:
             facts.contents = _diagnosis_queries.read_contents(connection, _roles(facts), server.superuser, facts.unseen)
             facts.seen.append("database '%s': tables, rows, rights, indexes" % expected.database)
+    except Interrupted:
+        raise
     except DbopsError as error:
         facts.unseen.append("database '%s': %s" % (expected.database, error.message))
         return
@@ -285,6 +295,8 @@ def _read_database(inquiry: Inquiry, facts: Facts, application: str) -> None:
         try:
             with session(address, name, application, read_only=True) as connection:
                 found = _diagnosis_queries.tables_with_rows(connection, {table.name for table in facts.contents.tables}, facts.unseen)
+        except Interrupted:
+            raise
         except DbopsError as error:
             facts.unseen.append("database '%s': %s" % (name, error.message))
             continue
@@ -336,6 +348,8 @@ def _plan(inquiry: Inquiry, command: tuple[str, ...], facts: Facts) -> PlanFacts
             runner = find_runner(operation.docker, operation.target.backend(), command_of(command, "migrate"), "")
             plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
             failure = failure_of(runner, plan.outcome, _PLAN_TIMEOUT, "a limit of database_diagnosis")
+    except Interrupted:
+        raise
     except DbopsError as error:
         return PlanFacts(trouble=error.message)
     if failure:

@@ -36,7 +36,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_queries import try_address
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import summarise
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
 from ansible_collections.dbops.postgres.plugins.module_utils._target import host_of
@@ -301,6 +301,8 @@ def _key(address: ConnectionAddress, container: Container) -> tuple[t.Any, ...]:
 def _try(address: ConnectionAddress, container: Container, application: str) -> Tried:
     try:
         host = host_of(container)
+    except Interrupted:
+        raise
     except DbopsError as error:
         return Tried(error.message)
     return try_address(Address(host, address.places[0].port, address.user, address.password), address.database_name, application)
