@@ -44,7 +44,7 @@ def found_in(text: str, secrets: list[str]) -> list[str]:
     return [
         form
         for word in secrets
-        for form in {word, urllib.parse.quote(word, safe=""), urllib.parse.quote(word), json.dumps(word)[1:-1]}
+        for form in (word, urllib.parse.quote(word, safe=""), urllib.parse.quote(word), json.dumps(word)[1:-1])
         if form in text
     ]
 
