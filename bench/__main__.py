@@ -5,7 +5,7 @@
 """All measurements: `make bench`, which writes `bench/results.json` and draws docs/benchmarks from it.
 
 It starts a stack of its own, over SSH as a user's, and removes it. DBOPS_BENCH_MB: how much data (1000, as a plain dump);
-DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows; DBOPS_BENCH_ONLY=preview,status measures only
+DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows; DBOPS_BENCH_ONLY=reset,status measures only
 these groups. What is left out keeps what was measured of it before.
 """
 
@@ -68,7 +68,8 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, scratch),
         "migrate": lambda: measure.migration(controller),
-        "preview": lambda: preview.measure_resets(stack, controller),
+        "reset": lambda: preview.measure_resets(stack, controller, rounds),
+        "load": lambda: preview.measure_under_load(stack, controller),
         "status": lambda: measure.status(stack, controller, scratch),
         "diagnosis": lambda: measure.diagnosis(stack, controller, rounds),
     }
