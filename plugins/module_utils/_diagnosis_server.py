@@ -445,21 +445,27 @@ def check_leftovers(facts: Facts) -> list[Finding]:
     return found
 
 
+#: How the server says that no line of pg_hba.conf lets somebody in.
+_HBA_SIGNS = ("no pg_hba.conf entry", "pg_hba.conf rejects")
+
+
 def check_access_of_backends(facts: Facts) -> list[Finding]:
-    """The server let us in, and its log says that it refused others for their address."""
+    """The server let us in, but not its backends: by a try with their addresses, or by what one that ails said last.
+
+    The server's own log is evidence and no reason: what it says of the last hour may be mended since.
+    """
     item = facts.container
     if not item or not facts.ours or facts.ours.refusal:
         return []
-    lines = [facts.log(item.name).mentions("no pg_hba.conf entry", "pg_hba.conf rejects")] + [
-        facts.log(branch.name).mentions("no pg_hba.conf entry", "pg_hba.conf rejects") for branch in facts.branches
-    ]
     refused = [
         branch.name for branch in facts.branches if branch.has and branch.has.tried and refusal_kind(branch.has.tried.refusal) == "hba"
     ]
-    said = next(filter(None, lines), "")
-    if not refused and not (said and any(_ails(branch.container) for branch in facts.branches)):
+    last = [line for branch in facts.branches if _ails(branch.container) for line in facts.log(branch.name).last_errors[-1:]]
+    said = [line for line in last if any(sign in line for sign in _HBA_SIGNS)]
+    if not refused and not said:
         return []
-    return [_hba(facts, item, "the log of '%s', and connections with the backends' own addresses" % item.name, (said,) if said else ())]
+    evidence = said or [line for line in [facts.log(item.name).mentions(*_HBA_SIGNS)] if line]
+    return [_hba(facts, item, "the backends' logs, and connections with their own addresses", tuple(evidence[:1]))]
 
 
 def _ails(container: t.Any) -> bool:

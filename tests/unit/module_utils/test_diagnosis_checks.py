@@ -321,3 +321,14 @@ def test_where_something_listens() -> None:
 )
 def test_free_space_as_df_says_it(text: str, wanted: Disk | None) -> None:
     assert look.parse_df(text, "/d") == wanted
+
+
+HBA = '2026-11-25 01:58:22 UTC [281] FATAL: no pg_hba.conf entry for host "192.168.112.1", user "postgres"'
+
+
+@pytest.mark.parametrize(("said", "found"), [("ERROR serve: pq: " + HBA, True), ("ERROR: usage: backend serve", False)])
+def test_what_the_server_refused_a_while_ago_is_no_cause_by_itself(said: str, found: bool) -> None:
+    crashing = replace(branch(URL), container=replace(BACKEND, status="restarting"))
+    logs = {SERVER.name: summarise(HBA), crashing.name: summarise(said)}
+    kinds = [item.kind for item in judge(facts(branches=(crashing,), logs=logs))]
+    assert ("hba_refuses" in kinds) is found
