@@ -363,7 +363,11 @@ class TestUnreachable:
             ("no-database", f"There is no database '{HOSTILE}' on this server. Databases here: chat", "psql -U postgres -l"),
             ("wrong-password", "dbops_password (or the container's POSTGRES_PASSWORD", "docker logs --tail 50 "),
             ("wrong-port", "check that the container runs and dbops_port is right", "docker logs --tail 50 "),
-            ("wrong-variable", "It could not be looked at: Validation of arguments failed", ""),
+            (
+                "wrong-variable",
+                "It could not be looked at: The variables of host 'wrong-variable' are not right, so nothing was begun: argument",
+                "",
+            ),
             ("no-name", "It could not be looked at: Host 'no-name' names no container", ""),
             ("relative-folder", "has to be an absolute path", ""),
             ("unreachable", "The host could not be reached:", "ansible unreachable -m ansible.builtin.ping"),
