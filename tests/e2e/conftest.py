@@ -24,9 +24,6 @@ NEWEST = 18
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", type=int, default=NEWEST, metavar="MAJOR", help=f"run on this PostgreSQL (default {NEWEST})")
-    parser.addoption(
-        "--stack-name", default="", metavar="STACK", help="run on the stack of this name, so that several runs fit on a machine"
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,9 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The runbook's stack."""
+    """The runbook's stack. DBOPS_TEST_STACK names another than `e2e`, so that several runs fit on a machine."""
     major = request.config.getoption("postgres")
-    name = request.config.getoption("stack_name") or ("e2e" if major == NEWEST else f"e2e-{major}")
+    name = os.environ.get("DBOPS_TEST_STACK", "e2e") + ("" if major == NEWEST else f"-{major}")
     with provide(name, major) as found:
         assert found.major == major
         yield found

@@ -4,25 +4,35 @@
 
 """Stage `e2e`: every molecule scenario against the real stack, over SSH.
 
-One molecule run per scenario, on the one stack that `default` creates: a scenario that fails does not keep the others from
-running, and the stack is removed at the end whatever happened. A scenario counts once, and each test that it runs counts too.
+One molecule run per scenario: a scenario that fails does not keep the others from running. A scenario counts once, and each test
+that it runs counts too. The scenarios are shared out between lanes, each with a stack of its own that `default` creates, and that
+is removed at the end whatever happened: a run mostly waits for SSH, containers and servers, and leaves a third of two cores idle.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import junit
 from machine import CACHE, files
-from stages import Finished, Stage, Tally, Verdict, bad, exits_zero, ok
+from stages import Finished, Judge, Stage, Tally, Verdict, bad, exits_zero, ok
 
 #: Creates and destroys what the others share.
 SHARED = "default"
 
 #: Set in the environment where the tests marked `long` are wanted too; tests/e2e/conftest.py reads it.
 ALL = "DBOPS_TEST_ALL"
+
+#: Set in the environment to the name of the lane's stack; .config/molecule/config.yml and tests/e2e/conftest.py read it.
+STACK = "DBOPS_TEST_STACK"
+
+#: More stacks than cores would only make each other wait.
+LANES = min(2, os.cpu_count() or 1)
 
 #: What Ansible says when a play has run on nothing, which it takes for success.
 _NO_HOST = re.compile(r"provided hosts list is empty|skipping: no hosts matched|Could not match supplied host pattern")
@@ -39,21 +49,65 @@ def check(stage: Stage) -> None:
     if SHARED not in scenarios():
         stage.record("molecule", bad(f"there is no scenario '{SHARED}'"))
         return
-    molecule = ["molecule", "--no-debug"]
-    try:
-        stage.run([*molecule, "destroy", "--scenario-name", SHARED])  # what an interrupted run has left
-        if stage.check("the stack", [*molecule, "create", "--scenario-name", SHARED], exits_zero("created"), limit=1200):
-            for name in scenarios():
-                if name != SHARED:
-                    _scenario(stage, name, [*molecule, "test", "--scenario-name", name, "--destroy", "never", "--no-command-borders"])
-    finally:
-        stage.check("the stack, afterwards", [*molecule, "destroy", "--scenario-name", SHARED], exits_zero("removed"), limit=600)
+    waiting = deque(name for name in scenarios() if name != SHARED)
+    creating = threading.Lock()  # the first one builds the images
+    lanes = [Lane(f"e2e-{number}" if number > 1 else "e2e", waiting, creating) for number in range(1, LANES + 1)]
+    with ThreadPoolExecutor(LANES) as pool:
+        running = [pool.submit(lane.run) for lane in lanes]
+        try:
+            for lane_run in running:
+                lane_run.result()
+        except BaseException:
+            waiting.clear()
+            for lane in lanes:
+                lane.stage.end()
+            raise
+    for lane in lanes:
+        stage.tally += lane.stage.tally
+    if waiting:
+        stage.record(", ".join(waiting), bad("never begun", count=len(waiting)))
 
 
-def _scenario(stage: Stage, name: str, argv: list[str]) -> None:
-    report = CACHE / "test" / f"e2e-{name}.xml"
-    report.unlink(missing_ok=True)
-    stage.check(name, argv, lambda done: with_tests(judge(done), junit.read([report])), limit=7200 if os.environ.get(ALL) else 1800)
+class Lane:
+    """A stack, and the scenarios that it takes from the queue until that is empty. Each has a log of its own."""
+
+    def __init__(self, stack: str, waiting: deque[str], creating: threading.Lock) -> None:
+        self.stage = Stage(stack)
+        self._waiting = waiting
+        self._creating = creating
+        self._env = {STACK: stack, "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "molecule" / stack)}
+
+    def run(self) -> None:
+        try:
+            if self._create():
+                while name := self._next():
+                    self._scenario(name)
+        finally:
+            self._molecule(f"stack {self.stage.name}, afterwards", ["destroy", "--scenario-name", SHARED], exits_zero("removed"), limit=600)
+
+    def _next(self) -> str:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return ""
+
+    def _create(self) -> bool:
+        with self._creating:
+            self.stage.run(["molecule", "--no-debug", "destroy", "--scenario-name", SHARED], env=self._env)  # left by an interrupted run
+            return self._molecule(f"stack {self.stage.name}", ["create", "--scenario-name", SHARED], exits_zero("created"), limit=1200)
+
+    def _scenario(self, name: str) -> None:
+        report = CACHE / "test" / f"e2e-{name}.xml"
+        report.unlink(missing_ok=True)
+        self._molecule(
+            name,
+            ["test", "--scenario-name", name, "--destroy", "never", "--no-command-borders"],
+            lambda done: with_tests(judge(done), junit.read([report])),
+            limit=7200 if os.environ.get(ALL) else 1800,
+        )
+
+    def _molecule(self, what: str, words: list[str], judge: Judge, *, limit: int) -> bool:
+        return self.stage.check(what, ["molecule", "--no-debug", *words], judge, env=self._env, limit=limit)
 
 
 def with_tests(verdict: Verdict, cases: list[junit.Case]) -> Verdict:

@@ -106,6 +106,7 @@ class Stage:
         self.log = CACHE / "test" / f"{name}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_text("")
+        self._running: subprocess.Popen[bytes] | None = None
 
     def check(
         self,
@@ -126,12 +127,12 @@ class Stage:
         """Count a verdict and show it as one line; a failure shows the end of its output too."""
         self.tally += verdict.tally
         word = "FAIL" if verdict.tally.failed else "skip" if not verdict.tally.passed else "ok"
-        say(f"  {word:4}  {what:32}  {seconds:6.1f} s  {verdict.note}".rstrip())
+        lines = [f"  {word:4}  {what:32}  {seconds:6.1f} s  {verdict.note}".rstrip()]
         shown = verdict.details or output
         if verdict.tally.failed and shown:
-            tail = shown.rstrip().splitlines()[-TAIL_LINES:]
-            say("\n".join(f"        | {line}" for line in tail))
-            say(f"        (all of it: {self.log.relative_to(ROOT)})")
+            lines += [f"        | {line}" for line in shown.rstrip().splitlines()[-TAIL_LINES:]]
+            lines.append(f"        (all of it: {self.log.relative_to(ROOT)})")
+        say("\n".join(lines))  # at once: stages may run side by side
         return not verdict.tally.failed
 
     def run(self, argv: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = None, limit: int = 900) -> Finished:
@@ -156,6 +157,7 @@ class Stage:
             except OSError as exc:
                 log.write(f"{exc}\n".encode())
                 return Finished(127, str(exc))
+            self._running = process
             try:
                 code = process.wait(timeout=limit)
             except subprocess.TimeoutExpired:
@@ -169,6 +171,11 @@ class Stage:
             log.seek(start)
             output = log.read().decode(errors="replace")
         return Finished(code, _COLOUR.sub("", output))
+
+    def end(self) -> None:
+        """End the program that another thread runs here."""
+        if self._running is not None and self._running.poll() is None:
+            _end(self._running)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
