@@ -10,6 +10,7 @@ import contextlib
 import re
 import time
 import typing as t
+from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
@@ -20,21 +21,35 @@ _ERROR_LINE = re.compile(r"\b(?:ERROR|FATAL|PANIC|error|fatal|panic)\b")
 RECONNECT_SECONDS = 10.0
 
 
-def bring_back(docker: Docker, backends: t.Sequence[Container], restart: str, seconds: float) -> list[str]:
-    """Restart the backends that need it after their database was swapped; returns which were restarted.
+@dataclass(frozen=True)
+class Recovery:
+    """How the backends came back: the names of those that were restarted, and one sentence for each that is not well."""
+
+    restarted: tuple[str, ...]
+    unhealthy: tuple[str, ...]
+
+
+def bring_back(
+    docker: Docker, backends: t.Sequence[Container], restart: str, seconds: float, sick_before: t.Collection[str] = ()
+) -> Recovery:
+    """See the backends well after their database was swapped, restarting those that need it.
 
     :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
     :param seconds: how long each may take.
+    :param sick_before: backends that are not judged.
     """
-    restarted = []
+    restarted, waiting = [], []
     for container in backends:
-        if not container.in_service or restart == "never":
+        if not container.in_service:
             continue
-        if restart == "always" or wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
+        if restart == "auto" and not wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
+            continue
+        waiting.append(container)
+        if restart != "never":
             with contextlib.suppress(EngineError):  # whether the backend is well is asked afterwards
                 docker.restart(container.id)
                 restarted.append(container.name)
-    return restarted
+    return Recovery(tuple(restarted), tuple(unhealthy(docker, waiting, seconds, sick_before)))
 
 
 def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float, sick_before: t.Collection[str] = ()) -> list[str]:

@@ -188,9 +188,8 @@ class Docker:
 
     def matching(self, patterns: t.Iterable[str]) -> list[Container]:
         """The containers whose name fits one of the patterns (``chat-backend-preview-*``), oldest first, stopped ones too."""
-        names = self.names()
-        wanted = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-        return sorted((self.container(name) for name in wanted), key=lambda container: container.created)
+        wanted = [name for name in self.names() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        return sorted(self._inspect(wanted), key=lambda container: container.created)
 
     def names(self) -> list[str]:
         return self._list()
@@ -198,9 +197,16 @@ class Docker:
     def every(self) -> list[Container]:
         """Every container of this host, by name; one that goes away during the look is left out."""
         ids = self._call(["container", "ls", "--all", "--quiet", "--no-trunc"], kept=None).stdout.split()
-        outcome = self._call(["container", "inspect", *ids], kept=None, check=False) if ids else None
-        found = json.loads(outcome.stdout or "[]") if outcome else []
-        return sorted(map(parse_container, found), key=lambda container: container.name)
+        return sorted(self._inspect(ids), key=lambda container: container.name)
+
+    def _inspect(self, names: t.Sequence[str]) -> list[Container]:
+        """The containers of these names or ids, but those that have gone away meanwhile."""
+        if not names:
+            return []
+        outcome = self._call(["container", "inspect", *names], kept=None, check=False)
+        if outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+        return [parse_container(found) for found in json.loads(outcome.stdout or "[]")]
 
     def time(self, seconds: float) -> str:
         """The engine's clock, RFC 3339.

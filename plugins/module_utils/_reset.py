@@ -278,21 +278,21 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
     _database.set_own(operation.maintenance, copy, SEEDS, baseline.seeds)
 
 
-def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> list[str]:
+def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> tuple[str, ...]:
     backends = operation.target.backends
     operation.warnings += ["Backend '%s' was not healthy before the reset either." % name for name in sick_before]
     with operation.after_swap(kept):
         operation.enter("reset: backend")
-        restarted = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout)
-        sick = _backend.unhealthy(operation.docker, backends, options.health_timeout, sick_before)
-        if sick:
+        recovery = _backend.bring_back(operation.docker, backends, options.restart, options.health_timeout, sick_before)
+        if recovery.unhealthy:
             raise DbopsError(
-                "Database '%s' was reset, but not every backend is well after it: %s" % (operation.database, " ".join(sick)), replaced=kept
+                "Database '%s' was reset, but not every backend is well after it: %s" % (operation.database, " ".join(recovery.unhealthy)),
+                replaced=kept,
             )
-    return restarted
+    return recovery.restarted
 
 
-def _report(operation: Operation, after: t.Sequence[TableRows], how: str, facts: dict[str, t.Any], restarted: list[str]) -> list[str]:
+def _report(operation: Operation, after: t.Sequence[TableRows], how: str, facts: dict[str, t.Any], restarted: t.Sequence[str]) -> list[str]:
     healthy = [container.name for container in operation.target.backends if container.in_service]
     lines = [
         "Reset database '%s': now %s, %s." % (operation.database, _extent(after), how),

@@ -244,18 +244,19 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
     operation.warnings += ["Backend '%s' was not healthy before either: look at it." % container for container in sick_before]
     with operation.after_swap(kept):
         operation.enter("restore: backend")
-        restarted = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
-        operation.warnings += ["Backend '%s' was restarted." % container for container in restarted]
-        sick = _backend.unhealthy(operation.docker, operation.target.backends, options.health_timeout, sick_before)
-    if not sick:
+        recovery = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout, sick_before)
+        operation.warnings += ["Backend '%s' was restarted." % container for container in recovery.restarted]
+    if not recovery.unhealthy:
         return kept
     if not kept:
-        raise DbopsError("'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(sick)))
+        raise DbopsError(
+            "'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(recovery.unhealthy))
+        )
     rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
     _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
     raise DbopsError(
         "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'."
-        % (name, " ".join(sick), rejected),
+        % (name, " ".join(recovery.unhealthy), rejected),
         rejected=rejected,
     )
 

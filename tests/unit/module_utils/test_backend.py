@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend
+from ansible_collections.dbops.postgres.plugins.module_utils._backend import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeDocker, container
@@ -77,7 +78,7 @@ def test_a_backend_that_was_replaced_meanwhile_is_not_well_rather_than_an_error(
 def test_a_backend_that_was_stopped_on_purpose_is_left_alone() -> None:
     docker = engine(STOPPED, well=lambda _name: False)
     assert _backend.unhealthy(docker, [STOPPED], 60) == []
-    assert _backend.bring_back(docker, [STOPPED], "always", 60) == []
+    assert _backend.bring_back(docker, [STOPPED], "always", 60) == Recovery((), ())
     assert docker.restarted == [] and docker.executed == []
 
 
@@ -94,20 +95,33 @@ def test_who_is_sick_before_is_known_and_not_judged_afterwards(clock: FakeClock)
 
 def test_auto_restarts_only_what_does_not_reconnect_by_itself(clock: FakeClock) -> None:
     docker = engine(GOOD, SICK, well=lambda name: name == "good-id")
-    assert _backend.bring_back(docker, [GOOD, SICK], "auto", 60) == ["sick"]
+    recovery = _backend.bring_back(docker, [GOOD, SICK], "auto", 60, ["sick"])
+    assert recovery == Recovery(("sick",), ())
     assert docker.restarted == ["sick-id"]
     assert 1000 + _backend.RECONNECT_SECONDS <= clock.now < 1000 + _backend.RECONNECT_SECONDS + 1
 
 
+def test_auto_asks_who_is_well_only_once() -> None:
+    docker = engine(GOOD)
+    assert _backend.bring_back(docker, [GOOD], "auto", 60) == Recovery((), ())
+    assert docker.executed == [("good-id", CHECK)]
+
+
+def test_who_was_restarted_and_gets_well_is_not_complained_of() -> None:
+    docker = engine(SICK, well=lambda _name: docker.restarted == ["sick-id"])
+    assert _backend.bring_back(docker, [SICK], "auto", 60) == Recovery(("sick",), ())
+
+
 def test_auto_does_not_wait_longer_than_it_may(clock: FakeClock) -> None:
-    _backend.bring_back(engine(SICK, well=lambda _name: False), [SICK], "auto", 2)
-    assert clock.now < 1003
+    recovery = _backend.bring_back(engine(SICK, well=lambda _name: False), [SICK], "auto", 2)
+    assert recovery.restarted == ("sick",) and "Backend 'sick' is not healthy" in recovery.unhealthy[0]
+    assert clock.now < 1005
 
 
 def test_always_restarts_all_and_never_none() -> None:
     docker = engine(GOOD, SICK, well=lambda _name: False)
-    assert _backend.bring_back(docker, [GOOD, SICK], "never", 60) == []
-    assert _backend.bring_back(docker, [GOOD, SICK], "always", 60) == ["good", "sick"]
+    assert _backend.bring_back(docker, [GOOD, SICK], "never", 1).restarted == ()
+    assert _backend.bring_back(docker, [GOOD, SICK], "always", 1).restarted == ("good", "sick")
     assert docker.restarted == ["good-id", "sick-id"]
 
 
@@ -118,8 +132,8 @@ def test_a_restart_that_fails_is_no_error_here_since_health_is_asked_afterwards(
 
     docker = engine(SICK, GOOD, well=lambda name: name == "good-id")
     docker.on_restart = refuse
-    assert _backend.bring_back(docker, [SICK], how, 1) == []
-    assert _backend.unhealthy(docker, [SICK], 0)
+    recovery = _backend.bring_back(docker, [SICK], how, 1)
+    assert recovery.restarted == () and recovery.unhealthy
 
 
 # --- logs -----------------------------------------------------------------------------------------------------------------

@@ -323,17 +323,23 @@ def test_a_container_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 
 def test_patterns_find_containers_oldest_first() -> None:
-    inspected = {
-        name: json.dumps([dict(INSPECT["backend"], Name="/" + name, Created=created)])
-        for name, created in (("chat-backend", "3"), ("chat-backend-preview-b", "1"), ("chat-backend-preview-a", "2"))
-    }
-    engine = FakeEngine(container_ls="\n".join([*inspected, "other"]))
-    engine.answers.update({"-- " + name: text for name, text in reversed(list(inspected.items()))})
-    assert [found.name for found in Docker(execute=engine).matching(["chat-backend-preview-*"])] == [
-        "chat-backend-preview-b",
-        "chat-backend-preview-a",
-    ]
+    names = ["chat-backend-preview-a", "chat-backend-preview-b"]
+    inspected = [dict(INSPECT["backend"], Name="/" + name, Created=created) for name, created in zip(names, "21")]
+    engine = FakeEngine(container_ls="\n".join([*names, "chat-backend", "other"]), container_inspect=json.dumps(inspected))
+    assert [found.name for found in Docker(execute=engine).matching(["chat-backend-preview-*"])] == names[::-1]
+    assert engine.called("inspect") == [["docker", "container", "inspect", *names]]
+
+
+def test_patterns_that_find_nothing_ask_for_nothing() -> None:
+    engine = FakeEngine(container_ls="chat-backend")
     assert Docker(execute=engine).matching(["nothing-*"]) == []
+    assert engine.called("inspect") == []
+
+
+def test_an_engine_that_ends_during_the_look_is_not_taken_for_a_host_without_backends() -> None:
+    gone = Outcome(1, "", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
+    with pytest.raises(EngineError, match="The Docker engine does not answer"):
+        Docker(execute=FakeEngine(container_ls="chat-backend", container_inspect=gone)).matching(["chat-*"])
 
 
 def test_leftovers_are_listed_with_their_run() -> None:

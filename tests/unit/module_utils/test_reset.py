@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _baseline, _dump, _reset
+from ansible_collections.dbops.postgres.plugins.module_utils._backend import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
@@ -75,9 +76,8 @@ class Stage:
         monkeypatch.setattr(_reset, "read_snapshot", lambda _connection: self.schemas.pop(0))
         monkeypatch.setattr(_dump, "dump", lambda tools, *_arguments: self.journal.append("dump from " + tools.server.name))
         monkeypatch.setattr(_dump, "restore", lambda _tools, _folder, database, _jobs: self.journal.append("load " + database))
-        monkeypatch.setattr(_backend, "bring_back", lambda *_arguments: [])
+        monkeypatch.setattr(_backend, "bring_back", lambda *_arguments: Recovery((), tuple(self.sick)))
         monkeypatch.setattr(_backend, "sick", lambda *_arguments: [])
-        monkeypatch.setattr(_backend, "unhealthy", lambda *_arguments: self.sick)
 
     def _settings(self, _text: str, parameters: t.Any) -> list[tuple[str, str]]:
         if parameters == ("dbops.baseline",) and self.baseline:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _dump, _restore, _restore_source, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils._backend import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
@@ -90,9 +91,13 @@ class Stage:
         monkeypatch.setattr(_restore, "require_space", lambda _operation: None)
         monkeypatch.setattr(_restore, "make_backup", self._back_up)
         monkeypatch.setattr(_restore_source, "count_newer_rows", lambda _connection, _transaction: {"public.messages": 2})
-        monkeypatch.setattr(_backend, "bring_back", lambda _docker, _backends, restart, _seconds: self._step("bring back " + restart) or [])
+        monkeypatch.setattr(_backend, "bring_back", self._bring_back)
         monkeypatch.setattr(_backend, "sick", lambda _docker, _backends: self.sick_before)
-        monkeypatch.setattr(_backend, "unhealthy", lambda *_arguments: self.sick.pop(0) if self.sick else [])
+
+    def _bring_back(self, _docker: t.Any, _backends: t.Any, restart: str, _seconds: float, sick_before: t.Sequence[str] = ()) -> Recovery:
+        self._step("bring back " + restart)
+        self.not_judged = list(sick_before)
+        return Recovery((), tuple(self.sick.pop(0) if self.sick else ()))
 
     def _step(self, name: str) -> None:
         self.journal.append(name)
@@ -297,6 +302,7 @@ def test_a_backend_that_was_sick_before_is_not_blamed_on_the_restore(stage: Stag
     stage.publish()
     stage.sick_before = ["chat-backend"]
     assert stage.restore().changed
+    assert stage.not_judged == ["chat-backend"]
     assert "Backend 'chat-backend' was not healthy before either: look at it." in stage.running.warnings
 
 

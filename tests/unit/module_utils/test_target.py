@@ -31,7 +31,7 @@ def engine(database: dict[str, t.Any] | None = None, **answers: Outcome | str) -
     engine = FakeEngine(**answers)
     engine.answers.update(
         {
-            "-- chat-backend": json.dumps([INSPECT["backend"]]),
+            "container inspect chat-backend": json.dumps([INSPECT["backend"]]),
             "container inspect": json.dumps([database or INSPECT["database"]]),
             "container ls": "chat-backend\nchat-postgres-prod\n",
         }
