@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Disk, Facts, Finding, Slot, compose_line, up_line
+from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Disk, Facts, Finding, compose_line, up_line
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 
 #: A server stops when nothing is free at all; this little is as good as nothing.
 _NOTHING_LEFT = 100 * 1024 * 1024

@@ -15,6 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._connection_url imp
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import LogSummary
+from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 
 RED = "red"
 YELLOW = "yellow"
@@ -275,16 +276,6 @@ def up_line(container: Container, *options: str) -> str:
     if not compose:
         return "docker start " + container.name
     return " ".join([compose, "up", "--detach", *options, container.labels["com.docker.compose.service"]])
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A replication slot; ``held``: bytes of WAL that it keeps from being removed."""
-
-    name: str
-    active: bool
-    held: int
-    status: str = ""
 
 
 @dataclass(frozen=True)

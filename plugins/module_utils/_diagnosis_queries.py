@@ -17,7 +17,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
     Contents,
     Database,
     ServerFacts,
-    Slot,
     Table,
     Tried,
     View,
@@ -28,6 +27,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._lock import read_h
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDING
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, ask, execute, session, sql
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import STATE_TABLES, is_state_table
+from ansible_collections.dbops.postgres.plugins.module_utils._vitals import INVALID_INDEXES, SLOTS, Slot
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -40,11 +40,6 @@ _MOST_DATABASES = 10
 
 _TRUE = ("on", "true", "yes", "1")
 
-_SLOTS = """
-SELECT slot_name, active, coalesce(wal_status, ''), coalesce(greatest(0, pg_wal_lsn_diff(
-    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)), 0)::bigint
-FROM pg_replication_slots ORDER BY 4 DESC
-"""
 _SESSIONS = """
 SELECT format('%s of role %s from %s', coalesce(nullif(application_name, ''), 'a program without a name'), coalesce(usename, '?'),
     coalesce(host(client_addr), 'a local socket')), count(*)
@@ -78,12 +73,6 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
     AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e')
 ORDER BY 1, 2
-"""
-#: Indexes that are being built now are invalid as well, and nothing is wrong with them.
-_INVALID = """
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname NOT LIKE 'pg\\_%' AND i.indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index)
-ORDER BY 1
 """
 _SEARCH_PATH = """
 SELECT substr(c, strpos(c, '=') + 1)
@@ -150,7 +139,7 @@ def read_server_facts(connection: Connection, database: str, patience: float, un
         sessions_by=tuple(sessions[:8]),
         databases=_databases(questions),
         roles=dict(questions.rows("the roles", "SELECT rolname, rolcanlogin FROM pg_roles")),
-        slots=tuple(Slot(name, active, held, status) for name, active, status, held in questions.rows("the replication slots", _SLOTS)),
+        slots=tuple(Slot(*columns) for columns in questions.rows("the replication slots", SLOTS)),
         read_only=_read_only(questions, database, bool(superuser)),
         waits=_waits(questions.rows("the waits for locks", _WAITING), activity, patience),
         idle=tuple(
@@ -253,7 +242,7 @@ def read_contents(connection: Connection, roles: t.Mapping[str, str], superuser:
         unseen.append("whether tables hold rows: of %d tables only the first %d" % (len(listed), _MOST_TABLES))
     execute(connection, "SET row_security = on")
     views = tuple(_view(questions, role, path, tables, superuser) for role, path in roles.items())
-    invalid = tuple(name for (name,) in questions.rows("the indexes", _INVALID))
+    invalid = tuple(name for (name,) in questions.rows("the indexes", INVALID_INDEXES))
     return Contents(tuple(tables), views, invalid)
 
 

@@ -164,15 +164,17 @@ def waits(connection: Connection, database: str) -> list[Wait]:
     return [Wait(pid, application, seconds, tuple(dict.fromkeys(blockers))) for pid, application, seconds, blockers in found]
 
 
+#: https://www.postgresql.org/docs/current/view-pg-replication-slots.html; a temporary one goes with its session.
+SLOTS = """
+SELECT slot_name, active, coalesce(wal_status, ''), greatest(0, coalesce(pg_wal_lsn_diff(
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0))::bigint
+FROM pg_replication_slots WHERE NOT temporary ORDER BY 4 DESC, 1
+"""
+
+
 def slots(connection: Connection) -> list[Slot]:
-    """The server's replication slots, the one that holds most first (https://www.postgresql.org/docs/current/view-pg-replication-slots.html)."""
-    found = rows(
-        connection,
-        "SELECT slot_name, active, coalesce(wal_status, ''), greatest(0, coalesce(pg_wal_lsn_diff("
-        "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0))::bigint"
-        " FROM pg_replication_slots WHERE NOT temporary ORDER BY 4 DESC, 1",
-    )
-    return [Slot(*columns) for columns in found]
+    """The server's replication slots, the one that holds most first."""
+    return [Slot(*columns) for columns in rows(connection, SLOTS)]
 
 
 def ages(connection: Connection) -> list[Age]:
@@ -208,16 +210,18 @@ def collations(connection: Connection) -> Collations:
     return Collations(recorded, actual, int(others or 0))
 
 
+#: One that is being built now is invalid as well, and nothing is wrong with it.
+INVALID_INDEXES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND c.relkind = 'i'
+    AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) ORDER BY 1
+"""
+
+
 def invalid_indexes(connection: Connection) -> list[str]:
-    """Full names, quoted, of indexes that a CREATE INDEX CONCURRENTLY left; one that is being built now is none."""
-    found = rows(
-        connection,
-        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
-        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE NOT i.indisvalid AND c.relkind = 'i'"
-        " AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) ORDER BY 1",
-    )
-    return [name for (name,) in found]
+    """Full names, quoted, of indexes that a CREATE INDEX CONCURRENTLY left."""
+    return [name for (name,) in rows(connection, INVALID_INDEXES)]
 
 
 _OPTION = "(SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = '%s')"

@@ -26,7 +26,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
     PlanFacts,
     Production,
     ServerFacts,
-    Slot,
     Table,
     Tried,
     View,
@@ -37,6 +36,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_queries 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import summarise
+from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import OTHER_RUN, container
 
 COMPOSE = {
@@ -139,7 +139,7 @@ CASES: list[tuple[str, dict[str, t.Any]]] = [
     ("engine_down", {"engine_trouble": "The Docker engine does not answer: start it"}),
     ("compose_twice", {"container": None, "candidates": (SERVER, PRODUCTION)}),
     ("container_missing", {"container": None, "candidates": ()}),
-    ("slot_fills_disk", {**server(slots=(Slot("old", False, 2 * 10**9),)), "disks": (Disk(DATA, "/data", 10**10, 10**9),)}),
+    ("slot_fills_disk", {**server(slots=(Slot("old", False, "extended", 2 * 10**9),)), "disks": (Disk(DATA, "/data", 10**10, 10**9),)}),
     ("disk_full", {"disks": (Disk(DATA, "/data", 10**10, 10**6),)}),
     ("disk_full", {**stopped(exit_code=1), "logs": {SERVER.name: summarise("FATAL: could not write: No space left on device")}}),
     ("container_out_of_memory", stopped(out_of_memory=True, exit_code=137)),
@@ -212,7 +212,7 @@ CASES: list[tuple[str, dict[str, t.Any]]] = [
     ("images_differ", {"backends": (BACKEND, replace(BACKEND, name="other", image_id="sha256:other"))}),
     ("leftovers", server(leftovers=("database 'x'",))),
     ("seed_interrupted", server(seeding=OTHER_RUN)),
-    ("slot_holds_wal", server(slots=(Slot("old", False, 10),))),
+    ("slot_holds_wal", server(slots=(Slot("old", False, "reserved", 10),))),
     ("wraparound_near", server(databases=(Database("chat_preview", age=1_200_000_000),))),
     ("prepared_transaction", server(prepared=(("gid", 7200.0),))),
     (
