@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker
@@ -19,6 +19,9 @@ _ERROR_LINE = re.compile(r"\b(?:ERROR|FATAL|PANIC|error|fatal|panic)\b")
 
 #: How long ``auto`` waits for a backend to reconnect by itself before it is restarted, in seconds.
 RECONNECT_SECONDS = 10.0
+
+#: Backends that are asked at the same time.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -38,43 +41,56 @@ def bring_back(
     :param seconds: how long each may take.
     :param sick_before: backends that are not judged.
     """
-    restarted, waiting = [], []
-    for container in backends:
-        if not container.in_service:
-            continue
-        if restart == "auto" and not wait_until_healthy(docker, container, min(RECONNECT_SECONDS, seconds)):
-            continue
-        waiting.append(container)
-        if restart != "never":
-            with contextlib.suppress(EngineError):  # whether the backend is well is asked afterwards
-                docker.restart(container.id)
-                restarted.append(container.name)
-    return Recovery(tuple(restarted), tuple(unhealthy(docker, waiting, seconds, sick_before)))
+    waiting = [container for container in backends if container.in_service]
+    if restart == "auto":
+        wrong = wait_until_healthy(docker, waiting, min(RECONNECT_SECONDS, seconds))
+        waiting = [container for container in waiting if container.name in wrong]
+    restarted = [] if restart == "never" else _side_by_side(lambda container: _restart(docker, container), waiting)
+    return Recovery(tuple(name for name in restarted if name), tuple(unhealthy(docker, waiting, seconds, sick_before)))
+
+
+def _restart(docker: Docker, container: Container) -> str:
+    """Returns the name of what was restarted; whether it is well is asked afterwards."""
+    try:
+        docker.restart(container.id)
+    except EngineError:
+        return ""
+    return container.name
 
 
 def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float, sick_before: t.Collection[str] = ()) -> list[str]:
     """One sentence for each backend that does not get healthy within ``seconds``; those of ``sick_before`` are not judged."""
     judged = [container for container in backends if container.in_service and container.name not in sick_before]
-    sentences = (wait_until_healthy(docker, container, seconds) for container in judged)
-    return [sentence for sentence in sentences if sentence]
+    return list(wait_until_healthy(docker, judged, seconds).values())
 
 
 def sick(docker: Docker, backends: t.Sequence[Container]) -> list[str]:
     """Names of the backends that do not pass their health check now: what follows can then not be blamed for it."""
-    return [container.name for container in backends if container.in_service and wait_until_healthy(docker, container, 0)]
+    return list(wait_until_healthy(docker, [container for container in backends if container.in_service], 0))
 
 
-def wait_until_healthy(docker: Docker, container: Container, seconds: float) -> str:
-    """Wait until a backend passes its own health check now; returns what is wrong where it does not.
+def wait_until_healthy(docker: Docker, backends: t.Sequence[Container], seconds: float) -> dict[str, str]:
+    """Wait until each backend has passed its own health check; returns what is wrong, by name, with those that have not.
 
-    The check's command is run at once: the engine's own verdict may be half a minute old.
+    The checks' commands are run now: the engine's own verdict may be half a minute old.
     """
     deadline = time.monotonic() + seconds
+    waiting = list(backends)
     while True:
-        trouble = _trouble(docker, container)
-        if not trouble or time.monotonic() >= deadline:
-            return trouble
+        troubles = _side_by_side(lambda container: _trouble(docker, container), waiting)
+        wrong = {container.name: trouble for container, trouble in zip(waiting, troubles) if trouble}
+        if not wrong or time.monotonic() >= deadline:
+            return wrong
+        waiting = [container for container in waiting if container.name in wrong]
         time.sleep(0.2)
+
+
+def _side_by_side(ask: t.Callable[[Container], str], backends: t.Sequence[Container]) -> list[str]:
+    """Many branches may share a preview: what takes its time with one should not take it with each in turn."""
+    if len(backends) < 2:
+        return [ask(container) for container in backends]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(ask, backends))
 
 
 def _trouble(docker: Docker, container: Container) -> str:

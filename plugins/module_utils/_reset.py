@@ -10,6 +10,7 @@ The runner works in the sandbox, where the database has its usual name, so any r
 from __future__ import annotations
 
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _database, _dump, _swap
@@ -230,11 +231,13 @@ def _replace(operation: Operation, options: ResetOptions, new: Replacement) -> t
         if new.fresh:
             _load(operation, options, new.fresh, building, new.properties)
             keep_baseline(operation.maintenance, operation.database, building, new.baseline)
-        _copy(operation, new.baseline, building, new.properties)
-        if new.kept_tables:
-            operation.enter("reset: keep tables")
-            carry_over(operation, new.kept_tables, building, options.jobs)
-        sick_before = _backend.sick(operation.docker, operation.target.backends)
+        with ThreadPoolExecutor(1) as beside:  # both take their time, and neither needs the other
+            asked = beside.submit(_backend.sick, operation.docker, operation.target.backends)
+            _copy(operation, new.baseline, building, new.properties)
+            if new.kept_tables:
+                operation.enter("reset: keep tables")
+                carry_over(operation, new.kept_tables, building, options.jobs)
+            sick_before = asked.result()
         operation.enter("reset: swap")
         kept = _swap.swap(
             operation.maintenance, operation.database, building, "reset", operation.run_id, timestamp(utc_now()), options.session_timeout

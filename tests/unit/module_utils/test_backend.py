@@ -39,7 +39,7 @@ def engine(*containers: t.Any, well: t.Callable[[str], bool] = lambda _name: Tru
 
 def test_a_backend_is_well_when_its_own_check_passes_now(clock: FakeClock) -> None:
     docker = engine(GOOD)
-    assert _backend.wait_until_healthy(docker, GOOD, 60) == ""
+    assert _backend.wait_until_healthy(docker, [GOOD], 60) == {}
     assert docker.executed == [("good-id", CHECK)]
     assert clock.now == 1000
 
@@ -112,6 +112,14 @@ def test_who_was_restarted_and_gets_well_is_not_complained_of() -> None:
     assert _backend.bring_back(docker, [SICK], "auto", 60) == Recovery(("sick",), ())
 
 
+def test_many_that_do_not_reconnect_are_waited_for_together(clock: FakeClock) -> None:
+    many = [container("sick-%d" % number, health_command=CHECK) for number in range(20)]
+    docker = engine(*many, well=lambda _name: bool(docker.restarted))
+    recovery = _backend.bring_back(docker, many, "auto", 60)
+    assert recovery == Recovery(tuple(item.name for item in many), ())
+    assert clock.now < 1000 + _backend.RECONNECT_SECONDS + 1
+
+
 def test_auto_does_not_wait_longer_than_it_may(clock: FakeClock) -> None:
     recovery = _backend.bring_back(engine(SICK, well=lambda _name: False), [SICK], "auto", 2)
     assert recovery.restarted == ("sick",) and "Backend 'sick' is not healthy" in recovery.unhealthy[0]
@@ -122,7 +130,7 @@ def test_always_restarts_all_and_never_none() -> None:
     docker = engine(GOOD, SICK, well=lambda _name: False)
     assert _backend.bring_back(docker, [GOOD, SICK], "never", 1).restarted == ()
     assert _backend.bring_back(docker, [GOOD, SICK], "always", 1).restarted == ("good", "sick")
-    assert docker.restarted == ["good-id", "sick-id"]
+    assert sorted(docker.restarted) == ["good-id", "sick-id"]
 
 
 @pytest.mark.parametrize("how", ["auto", "always"])
