@@ -22,8 +22,8 @@ def test_a_backup_is_complete_private_and_readable_without_us(
     [backup] = stack.backups(production)
     assert backup == done.result()["backup"]["id"]
     assert backup.endswith("_before_friday")
-    assert stack.ssh(f"find {production.backups} ! -user deploy -o -type f ! -perm 0600 -o -type d ! -perm 0700").stdout == ""
-    manifest = json.loads(stack.ssh(f"cat {production.backups}/{backup}/manifest.json").stdout)
+    assert stack.as_deploy(f"find {production.backups} ! -user deploy -o -type f ! -perm 0600 -o -type d ! -perm 0700").stdout == ""
+    manifest = json.loads(stack.as_deploy(f"cat {production.backups}/{backup}/manifest.json").stdout)
     assert {table["table"]: table["rows"] for table in manifest["tables"]} == production.tables()
     assert manifest["server_identifier"] == production.identifier
     listed = command(
@@ -42,7 +42,7 @@ def test_all_databases_may_be_backed_up_at_once(v2: None, controller: Controller
     assert done.ok, done.output
     for server in stack.servers:
         assert stack.backups(server) == [done.result(server.host)["backup"]["id"]]
-    journal = stack.ssh(f"cat {stack.preview.backups}/journal.jsonl").stdout.splitlines()
+    journal = stack.as_deploy(f"cat {stack.preview.backups}/journal.jsonl").stdout.splitlines()
     [entry] = [json.loads(line) for line in journal]
     assert (entry["operation"], entry["result"], entry["host"], entry["operator"]) == ("backup", "ok", "chat-preview", "tester")
 
@@ -65,7 +65,7 @@ def test_no_backup_where_the_volume_is_too_small(v2: None, controller: Controlle
     """The table pretends to be larger than the volume: its further files are holes."""
     production.do("CREATE TABLE large (text text)", "CHECKPOINT")
     path = production.value("SELECT current_setting('data_directory') || '/' || pg_relation_filepath('large')")
-    free = int(stack.ssh(f"df --output=avail --block-size=1G {stack.folder} | tail -n 1").stdout)
+    free = int(stack.as_deploy(f"df --output=avail --block-size=1G {stack.folder} | tail -n 1").stdout)
     production.exec("sh", "-c", f"truncate -s 1G {path} && for n in $(seq {free + 10}); do truncate -s 1G {path}.$n; done")
     for arguments in (["--check"], []):
         refused = controller.run("backup", "-l", "production", *arguments)

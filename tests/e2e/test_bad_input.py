@@ -122,7 +122,7 @@ class TestEngine:
     def test_a_python_without_psycopg2(self, controller: Controller, stack: Stack) -> None:
         """`-S` leaves out the folders in which packages lie."""
         path = f"{stack.folder}/opt/backups/python3"
-        stack.ssh(f"printf '#!/bin/sh\\nexec /usr/bin/python3 -S \"$@\"\\n' > {path} && chmod 0755 {path}")
+        stack.as_deploy(f"printf '#!/bin/sh\\nexec /usr/bin/python3 -S \"$@\"\\n' > {path} && chmod 0755 {path}")
         refused = controller.run("backup", "-l", "production", ansible_python_interpreter=path)
         assert_told(refused, "no psycopg2", "python3-psycopg2", "ansible_python_interpreter")
 
@@ -147,10 +147,10 @@ class TestServer:
     def test_a_database_of_the_servers_own(self, database: str, controller: Controller, stack: Stack, production: Server) -> None:
         """Nobody means these; a swap would take away what new databases are made from, or where the lock lives."""
         path = f"{stack.folder}/opt/backups/by_hand.sql"
-        stack.ssh(f"docker exec {production.name} pg_dump -U postgres chat > {path}")
+        stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres chat > {path}")
         chosen = {"dbops_database": database, "dbops_restore_backup": path, "dbops_confirm": f"restore:{database}"}
         refused = controller.run("restore", "-l", "production", **chosen)
-        stack.ssh(f"rm {path}")
+        stack.as_deploy(f"rm {path}")
         assert_told(refused, f"'{database}'", "dbops_database")
 
     def test_a_role_that_does_not_own_the_database(self, controller: Controller, production: Server) -> None:
@@ -194,11 +194,11 @@ class TestBackupFolder:
     def test_one_that_is_no_good(self, make: str, words: list[str], controller: Controller, stack: Stack) -> None:
         parent = f"{stack.folder}/opt/backups/parent"
         folder = f"{parent}/folder"
-        stack.ssh(make.format(parent=parent, folder=folder), check=False)
+        stack.as_deploy(make.format(parent=parent, folder=folder), check=False)
         try:
             refused = controller.run("backup", "-l", "production", dbops_backup_dir=folder)
         finally:
-            stack.ssh(f"chmod -R u+w {parent} 2>/dev/null; rm -rf {parent}")
+            stack.as_deploy(f"chmod -R u+w {parent} 2>/dev/null; rm -rf {parent}")
         assert_told(refused, folder, *words)
 
 
@@ -216,9 +216,9 @@ class TestBackups:
     def backup(self, whole: str, stack: Stack, production: Server) -> Iterator[str]:
         """Its folder; afterwards it is as it was."""
         folder = f"{production.backups}/{whole}"
-        stack.ssh(f"cp -a {folder} {production.backups}/.whole")
+        stack.as_deploy(f"cp -a {folder} {production.backups}/.whole")
         yield folder
-        stack.ssh(f"rm -rf {folder} && mv {production.backups}/.whole {folder}")
+        stack.as_deploy(f"rm -rf {folder} && mv {production.backups}/.whole {folder}")
 
     @pytest.mark.parametrize(
         ("damage", "words"),
@@ -249,7 +249,7 @@ class TestBackups:
         ),
     )
     def test_one_that_is_damaged(self, damage: str, words: list[str], backup: str, controller: Controller, stack: Stack) -> None:
-        stack.ssh(damage.format(b=backup))
+        stack.as_deploy(damage.format(b=backup))
         try:
             for arguments in (["--check"], []):
                 refused = controller.run(
@@ -257,7 +257,7 @@ class TestBackups:
                 )
                 assert_told(refused, *words)
         finally:
-            stack.ssh(f"chmod -R u+rwX {backup}")
+            stack.as_deploy(f"chmod -R u+rwX {backup}")
 
     def test_one_of_a_newer_server(self, backup: str, controller: Controller, stack: Stack) -> None:
         """Forged as carefully as somebody can who knows how the seal is made."""
@@ -265,7 +265,7 @@ class TestBackups:
             "import hashlib, json, sys; data = json.load(open(sys.argv[1])); del data['seal']; data['server_version_number'] = 990001;"
             " data['seal'] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest(); json.dump(data, open(sys.argv[1], 'w'))"
         )
-        stack.ssh(f'python3 -c "{forge}" {backup}/manifest.json')
+        stack.as_deploy(f'python3 -c "{forge}" {backup}/manifest.json')
         refused = controller.run("restore", "-l", "production", dbops_restore_backup=backup.rpartition("/")[2], **RESTORE)
         assert_told(refused, "made on PostgreSQL 99", f"this server is {stack.major}", "Use a server of version 99")
 
@@ -275,7 +275,7 @@ class TestBackups:
             "import hashlib, json, sys; data = json.load(open(sys.argv[1])); del data['seal']; data['created'] = '2099-01-01T00:00:00Z';"
             " data['seal'] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest(); json.dump(data, open(sys.argv[1], 'w'))"
         )
-        stack.ssh(f'python3 -c "{forge}" {backup}/manifest.json')
+        stack.as_deploy(f'python3 -c "{forge}" {backup}/manifest.json')
         checked = controller.run("restore", "-l", "production", "--check", dbops_restore_backup="latest")
         assert checked.ok, checked.output
         assert "2099-01-01" in checked.summary and "-" not in checked.summary.partition(" ago")[0].rpartition("made ")[2]
@@ -317,13 +317,13 @@ class TestFiles:
         self, make: str, words: list[str], contents: dict[str, Any], controller: Controller, stack: Stack, production: Server
     ) -> None:
         path = f"{stack.folder}/opt/backups/by_hand.sql"
-        stack.ssh(make.format(f=path, c=production.name, dump=f"docker exec {production.name} pg_dump -U postgres chat"))
+        stack.as_deploy(make.format(f=path, c=production.name, dump=f"docker exec {production.name} pg_dump -U postgres chat"))
         try:
             refused = controller.start("restore", "-l", "production", dbops_restore_backup=path, **RESTORE).wait(60)
         finally:
-            stack.ssh(f"if [ -p {path} ]; then timeout 2 sh -c ': > {path}'; fi; rm -rf {path}")  # who waits for the pipe goes on
+            stack.as_deploy(f"if [ -p {path} ]; then timeout 2 sh -c ': > {path}'; fi; rm -rf {path}")  # who waits for the pipe goes on
         assert_told(refused, *[word.format(f=path) for word in words])
-        assert stack.ssh("ls /tmp/owned 2>/dev/null || true").stdout == ""
+        assert stack.as_deploy("ls /tmp/owned 2>/dev/null || true").stdout == ""
 
 
 class TestInventory:

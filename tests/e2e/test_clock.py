@@ -38,7 +38,7 @@ class Clock:
         self.python = f"{self._folder}/python3"
         # Only the clock on the wall is set: what durations are measured with runs on, as it does when somebody sets a real one.
         env = f"LD_PRELOAD={LIBRARY} FAKETIME_TIMESTAMP_FILE={self._offset} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1"
-        stack.ssh(
+        stack.as_deploy(
             f"mkdir -p {self._folder} && echo '{SLEEP}' > {self._folder}/sitecustomize.py"
             f" && printf '#!/bin/sh\\n{env} PYTHONPATH={self._folder} exec /usr/bin/python3 \"$@\"\\n' > {self.python}"
             f" && chmod 0755 {self.python}"
@@ -46,16 +46,16 @@ class Clock:
         self.set(RIGHT)
 
     def set(self, offset: str) -> None:
-        self._stack.ssh(f"echo '{offset}' > {self._offset}")
+        self._stack.as_deploy(f"echo '{offset}' > {self._offset}")
 
     def days_ahead(self) -> int:
         """How many days the clock of the host is ahead of this one."""
         program = "import time; print(round(time.time() / 86400 - {}))"
-        real = float(self._stack.ssh("date +%s").stdout) / 86400
-        return round(int(self._stack.ssh(f"{self.python} -c '{program.format(real)}'").stdout))
+        real = float(self._stack.as_deploy("date +%s").stdout) / 86400
+        return round(int(self._stack.as_deploy(f"{self.python} -c '{program.format(real)}'").stdout))
 
     def remove(self) -> None:
-        self._stack.ssh(f"rm -rf {self._folder}")
+        self._stack.as_deploy(f"rm -rf {self._folder}")
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ class TestEnvironmentFiles:
     def test_what_is_wrong_with_one_is_said(self, script: str, words: str, bench: Workbench, stack: Stack) -> None:
         with bench.branch(bench.url()) as variables:
             file = f"{stack.folder}/opt/chat-preview/{BRANCH}/.env.preview"
-            stack.ssh(script.format(file=file))
+            stack.as_deploy(script.format(file=file))
             run = look(bench, **variables)
         assert run.ok, run.output
         assert run.result()["verdict"] == "yellow", run.output
@@ -112,7 +112,7 @@ class TestEnvironmentFiles:
     def test_quotes_and_export_are_read_as_compose_reads_them(self, bench: Workbench, stack: Stack) -> None:
         with bench.branch(bench.url()) as variables:
             file = f"{stack.folder}/opt/chat-preview/{BRANCH}/.env.preview"
-            stack.ssh(f"sed -i -E 's/=(.*)/=\"\\1\"/; s/^/export /' {file} && grep -q '^export .*\"$' {file}")
+            stack.as_deploy(f"sed -i -E 's/=(.*)/=\"\\1\"/; s/^/export /' {file} && grep -q '^export .*\"$' {file}")
             run = look(bench, **variables)
         assert [item["kind"] for item in run.result()["findings"] if item["kind"] != "error_lines"] == [], run.output
 
@@ -169,11 +169,11 @@ class TestBundle:
                 run = look(bench, dbops_backends=[loud.name], dbops_diagnose_bundle=path)
             assert run.ok, run.output
             assert f"'{path}'" in run.summary
-            assert stack.ssh(f"stat -c %a {path}").stdout.strip() == "600"
-            held = stack.ssh(f"tar -xzOf {path}").stdout
-            names = stack.ssh(f"tar -tzf {path}").stdout.split()
+            assert stack.as_deploy(f"stat -c %a {path}").stdout.strip() == "600"
+            held = stack.as_deploy(f"tar -xzOf {path}").stdout
+            names = stack.as_deploy(f"tar -tzf {path}").stdout.split()
         finally:
-            stack.ssh(f"rm -f {path}")
+            stack.as_deploy(f"rm -f {path}")
         assert {
             "diagnosis/report.txt",
             "diagnosis/findings.json",

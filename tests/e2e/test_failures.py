@@ -50,8 +50,10 @@ class TestTheDiskIsFull:
     @pytest.fixture
     def small(self, v2: None, stack: Stack, production: Server) -> Iterator[str]:
         """The backup folder of production on a volume of its own, of 24 MB."""
-        stack.ssh(f"mkdir -m 0700 {production.backups}")
-        as_root("mount", "-t", "tmpfs", "-o", "size=24m,mode=0700,uid=" + stack.ssh("id -u").stdout.strip(), "tmpfs", production.backups)
+        stack.as_deploy(f"mkdir -m 0700 {production.backups}")
+        as_root(
+            "mount", "-t", "tmpfs", "-o", "size=24m,mode=0700,uid=" + stack.as_deploy("id -u").stdout.strip(), "tmpfs", production.backups
+        )
         try:
             yield production.backups
         finally:
@@ -82,7 +84,7 @@ class TestTheDiskIsFull:
         backing_up = controller.start("backup", "-l", "production")
         caught = stop_in(hand, production, "backup", "backup: verify")
         assert caught
-        stack.ssh(f"dd if=/dev/zero of={small}/ballast bs=1M 2>/dev/null || true")
+        stack.as_deploy(f"dd if=/dev/zero of={small}/ballast bs=1M 2>/dev/null || true")
         caught.go_on()
         failed = backing_up.wait()
         assert not failed.ok
@@ -90,7 +92,7 @@ class TestTheDiskIsFull:
         assert stack.backups(production) == []
         assert left_behind(stack) == []
 
-        stack.ssh(f"rm {small}/ballast")
+        stack.as_deploy(f"rm {small}/ballast")
         assert controller.run("backup", "-l", "production").ok
         assert len(stack.backups(production)) == 1
 
@@ -307,7 +309,7 @@ class TestTheRestoreFails:
     def file(self, stack: Stack, production: Server, edit: str = "cat") -> str:
         """A dump made by hand, with something changed in it."""
         path = f"{stack.folder}/opt/backups/by_hand.sql"
-        stack.ssh(f"docker exec {production.name} pg_dump -U postgres chat | {edit} > {path}")
+        stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres chat | {edit} > {path}")
         return path
 
     def restore(self, controller: Controller, source: str, **variables: Any) -> Run:

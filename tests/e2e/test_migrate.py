@@ -87,5 +87,5 @@ def test_the_facts_of_a_run_are_handed_on(v1: None, controller: Controller, stac
     assert stats["chat-production"]["operation"] == "migrate"
     assert stats["chat-production"]["changed"] is True
     assert stats["chat-production"]["backup"] == backup
-    [line] = stack.ssh(f"cat {production.backups}/journal.jsonl").stdout.splitlines()
+    [line] = stack.as_deploy(f"cat {production.backups}/journal.jsonl").stdout.splitlines()
     assert '"operation": "migrate"' in line and done.result()["operation"]["run_id"] in line

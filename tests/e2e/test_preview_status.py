@@ -194,11 +194,11 @@ def test_an_unknown_branch_is_told_with_those_that_there_are(
 def test_the_ledger_is_in_the_journal(v2: None, controller: Controller, stack: Stack, preview: Server, pattern: str) -> None:
     assert controller.run("backup", "-l", "preview").ok
     look(controller, pattern)
-    lines = [json.loads(line) for line in stack.ssh(f"cat {preview.backups}/journal.jsonl").stdout.splitlines()]
+    lines = [json.loads(line) for line in stack.as_deploy(f"cat {preview.backups}/journal.jsonl").stdout.splitlines()]
     rows = [line for line in lines if line["operation"] == "branch"]
     assert {row["branch"] for row in rows} == set(OWN)
     assert all(row["image"] == f"{BACKEND}:v2" and row["revision"] and row["expects"] == row["shared"] for row in rows)
-    kept = stack.ssh(f"stat -c '%a %n' {preview.backups}/expected_schemas/*").stdout.splitlines()
+    kept = stack.as_deploy(f"stat -c '%a %n' {preview.backups}/expected_schemas/*").stdout.splitlines()
     assert [line.split()[0] for line in kept] == ["600"]
     info = controller.run_module("dbops.postgres.database_info", "chat-preview", {**_target(preview)})
     assert "operation: backup" in info.stdout and "operation: branch" not in info.stdout, "a line of the ledger is no operation"

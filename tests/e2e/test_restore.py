@@ -90,7 +90,7 @@ def test_a_file_made_by_hand_comes_back(
     name: str, options: str, filter_: str, v2: None, controller: Controller, stack: Stack, production: Server
 ) -> None:
     path = f"{stack.folder}/opt/backups/{name}"
-    stack.ssh(f"docker exec {production.name} pg_dump -U postgres {options} chat {filter_} > {path}")
+    stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres {options} chat {filter_} > {path}")
     whole = production.dump()
     damage(production)
     done = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm=CONSENT)

@@ -34,7 +34,7 @@ class Runbook:
         self.backups = f"{stack.folder}/opt/backups"
 
     def type(self, line: str) -> subprocess.CompletedProcess[str]:
-        return self._stack.ssh(f"cd {self.folder} && {line.replace('/opt/backups', self.backups)}", check=False)
+        return self._stack.as_deploy(f"cd {self.folder} && {line.replace('/opt/backups', self.backups)}", check=False)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_3_a_dump_that_fails_into_a_file(
 ) -> None:
     failed = runbook.type(f"{COMPOSE} db pg_dump -U postgres chatt > /opt/backups/chat_20250101_030000.sql")
     assert failed.returncode != 0
-    left = stack.ssh(f"stat -c %s {runbook.backups}/chat_20250101_030000.sql")
+    left = stack.as_deploy(f"stat -c %s {runbook.backups}/chat_20250101_030000.sql")
     assert left.stdout.strip() == "0", "a file of no bytes has the name of a backup"
 
     broken = controller.run("backup", "-l", "production")
@@ -105,7 +105,7 @@ def test_4_a_dump_that_fails_into_a_pipe(
     piped = runbook.type(f"{COMPOSE} db pg_dump -U postgres chatt | gzip > /opt/backups/chat_20250101_030000.sql.gz")
     assert piped.returncode == 0, "gzip was well"
     path = f"{runbook.backups}/chat_20250101_030000.sql.gz"
-    assert stack.ssh(f"gzip --test {path} && stat -c %s {path}").stdout.strip() == "20"
+    assert stack.as_deploy(f"gzip --test {path} && stat -c %s {path}").stdout.strip() == "20"
 
     broken = controller.run("backup", "-l", "production")
     assert not broken.ok
@@ -138,7 +138,7 @@ def test_6_listing_a_damaged_dump_proves_nothing(
     v2: None, runbook: Runbook, controller: Controller, stack: Stack, production: Server
 ) -> None:
     runbook.type(f"{COMPOSE} db pg_dump -U postgres -Fc chat > /opt/backups/whole.dump")
-    size = int(stack.ssh(f"stat -c %s {runbook.backups}/whole.dump").stdout)
+    size = int(stack.as_deploy(f"stat -c %s {runbook.backups}/whole.dump").stdout)
     runbook.type(f"head -c {size - 200} /opt/backups/whole.dump > /opt/backups/cut.dump")
     listed = runbook.type(f"{COMPOSE} db pg_restore --list < /opt/backups/cut.dump")
     assert listed.returncode == 0 and "TABLE DATA public messages" in listed.stdout
@@ -149,8 +149,8 @@ def test_6_listing_a_damaged_dump_proves_nothing(
         assert not refused.ok, refused.output
         assert production.contents() == before
     made = controller.run("backup", "-l", "production").result()["backup"]
-    [largest] = stack.ssh(f"ls -S {made['path']}/dump/*.dat* | head -n 1").stdout.split()
-    stack.ssh(f"truncate --size=-1 {largest}")
+    [largest] = stack.as_deploy(f"ls -S {made['path']}/dump/*.dat* | head -n 1").stdout.split()
+    stack.as_deploy(f"truncate --size=-1 {largest}")
     refused = controller.run("restore", "-l", "production", "--check", dbops_restore_backup=made["id"])
     assert not refused.ok and largest.rpartition("/")[2] in refused.message
 
@@ -164,9 +164,9 @@ def test_7_one_flipped_bit(v2: None, runbook: Runbook, controller: Controller, s
     assert production.value("SELECT text FROM messages WHERE id = 1", database="chat_trial").startswith("Massage"), "wrong, unseen"
 
     made = controller.run("backup", "-l", "production").result()["backup"]
-    [file] = stack.ssh(f"ls -S {made['path']}/dump/*.dat* | head -n 1").stdout.split()
+    [file] = stack.as_deploy(f"ls -S {made['path']}/dump/*.dat* | head -n 1").stdout.split()
     last = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(-9, 2); b = f.read(1); f.seek(-9, 2); f.write(bytes([b[0] ^ 1]))"
-    stack.ssh(f'python3 -c "{last}" {file}')
+    stack.as_deploy(f'python3 -c "{last}" {file}')
     before = production.contents()
     refused = controller.run("restore", "-l", "production", dbops_restore_backup=made["id"], **CONSENT)
     assert not refused.ok and file.rpartition("/")[2] in refused.message

@@ -171,7 +171,7 @@ def test_no_secret_shows_anywhere(operator: Controller, stack: Stack, production
     seen = [line.split(" ", 2) for line in modes.copy()]
     assert {mode for kind, mode, _name in seen if kind == "d"} == {"700"}, "what is in a folder cannot be reached"
     assert {mode for _kind, mode, name in seen if name.endswith("/pgpass")} == {"600"}
-    assert stack.ssh(f"find {production.backups} -type f ! -perm 0600 -o -type d ! -perm 0700").stdout == ""
+    assert stack.as_deploy(f"find {production.backups} -type f ! -perm 0600 -o -type d ! -perm 0700").stdout == ""
     patterns = operator.home / "patterns"
     patterns.write_text("\n".join(form for secret in secrets for form in written(secret)) + "\n")
     searched = as_root("grep", "-rlaF", "-f", str(patterns), production.backups, check=False)

@@ -219,8 +219,8 @@ class TestFound:
         for _backup in range(2):
             assert made.run("backup", "-l", "production").ok
         older, newer = stack.backups(server)
-        stack.ssh(f"python3 -c '{_AGE}' {server.backups}/{older} 13 2000000; python3 -c '{_AGE}' {server.backups}/{newer} 3 0")
-        stack.ssh(f"mkdir {server.backups}/by_hand && touch {server.backups}/by_hand/manifest.json")
+        stack.as_deploy(f"python3 -c '{_AGE}' {server.backups}/{older} 13 2000000; python3 -c '{_AGE}' {server.backups}/{newer} 3 0")
+        stack.as_deploy(f"mkdir {server.backups}/by_hand && touch {server.backups}/by_hand/manifest.json")
         with contextlib.ExitStack() as conditions:
             for condition in (
                 neglected(server),

@@ -225,4 +225,4 @@ def kill_module(stack: Stack) -> None:
         if user == "deploy" and name.startswith("python") and server in ancestors(pid)
     ]
     assert modules, "no module runs"
-    stack.ssh("kill -9 " + " ".join(modules))
+    stack.as_deploy("kill -9 " + " ".join(modules))

@@ -103,7 +103,7 @@ class Workbench:
         """A preview branch with this address, in its container and (unless another is given) in its file."""
         folder = f"{self.stack.folder}/opt/chat-preview/{BRANCH}"
         line = f"PREVIEW_DATABASE_URL={in_file or url}\n"
-        self.stack.ssh(f"mkdir -p {folder} && touch {folder}/compose.yml && printf %s {shlex.quote(line)} > {folder}/.env.preview")
+        self.stack.as_deploy(f"mkdir -p {folder} && touch {folder}/compose.yml && printf %s {shlex.quote(line)} > {folder}/.env.preview")
         environment = ["--env", f"PREVIEW_DATABASE_URL={url}"] if url else []
         try:
             with self.container(
@@ -111,7 +111,7 @@ class Workbench:
             ) as made:
                 yield {"dbops_backends": [*(backend.name for backend in self.preview.backends), made.name]}
         finally:
-            self.stack.ssh(f"rm -rf {folder}")
+            self.stack.as_deploy(f"rm -rf {folder}")
 
     def state(self) -> dict[str, Any]:
         """What a diagnosis must leave as it is, as far as it can be seen in whatever state the stack is: cheap, since it is asked often."""
@@ -142,7 +142,7 @@ class Workbench:
             command("docker", kind, "ls", *given, "--filter", f"label={LABEL}", "--format", "{{.Labels}}").stdout
             for kind, given in (("container", ["--all"]), ("network", []))
         )
-        folders = self.stack.ssh("find ${TMPDIR:-/tmp} -maxdepth 1 -name 'dbops-*' -user deploy 2>/dev/null || true").stdout
+        folders = self.stack.as_deploy("find ${TMPDIR:-/tmp} -maxdepth 1 -name 'dbops-*' -user deploy 2>/dev/null || true").stdout
         return [line for line in (listed + folders).splitlines() if any(identifier in line for identifier in self.identifiers)]
 
 

@@ -221,11 +221,11 @@ def left_behind(stack: Stack, servers: Sequence[Server] = ()) -> list[str]:
 def damaged_backups(stack: Stack, server: Server) -> list[str]:
     """Files under a final name that are not what their manifest says."""
     folders = " ".join(f"'{server.backups}/{name}'" for name in stack.backups(server))
-    return stack.ssh(f"python3 -c '{_VERIFY}' {folders}").stdout.splitlines() if folders else []
+    return stack.as_deploy(f"python3 -c '{_VERIFY}' {folders}").stdout.splitlines() if folders else []
 
 
 def journal(stack: Stack, server: Server) -> list[dict[str, Any]]:
-    lines = stack.ssh(f"cat {server.backups}/journal.jsonl 2>/dev/null || true").stdout.splitlines()
+    lines = stack.as_deploy(f"cat {server.backups}/journal.jsonl 2>/dev/null || true").stdout.splitlines()
     return [json.loads(line) for line in lines]
 
 

@@ -247,7 +247,7 @@ class Stack:
         """Put both databases into a known state and empty the backup folders: see tests/stack/e2e."""
         command(str(SCRIPT), "contents", contents, "--name", self.state.name)
 
-    def ssh(self, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def as_deploy(self, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell script on the target host, as the user that Ansible logs in as.
 
         The host is this machine, so there is no need to wait for SSH each time one of the many looks is taken.
@@ -256,7 +256,7 @@ class Stack:
 
     def backup_files(self, server: Server) -> list[str]:
         """The names in a backup folder."""
-        return self.ssh(f"ls -A {server.backups} 2>/dev/null || true").stdout.split()
+        return self.as_deploy(f"ls -A {server.backups} 2>/dev/null || true").stdout.split()
 
     def backups(self, server: Server) -> list[str]:
         """The backups in a backup folder, oldest first: what has the look of one, whoever made it."""
@@ -264,7 +264,7 @@ class Stack:
 
     def files(self) -> list[str]:
         """Everything below the backup folders: name, kind, mode, owner, time, and digest of the contents."""
-        return self.ssh(
+        return self.as_deploy(
             f"cd {shlex.quote(str(self.folder))}/opt/backups && find . -printf '%p %y %m %u %T@\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
         ).stdout.splitlines()
 
@@ -273,7 +273,7 @@ class Stack:
         found = command("docker", "ps", "--all", "--filter", f"label={LABEL}", "--format", "container {{.Names}} {{.Labels}}").stdout
         found += command("docker", "network", "ls", "--filter", f"label={LABEL}", "--format", "network {{.Name}} {{.Labels}}").stdout
         identifiers = [server.identifier for server in self.servers]
-        folders = self.ssh("find ${TMPDIR:-/tmp} -maxdepth 1 -name 'dbops-*' -user deploy 2>/dev/null || true").stdout
+        folders = self.as_deploy("find ${TMPDIR:-/tmp} -maxdepth 1 -name 'dbops-*' -user deploy 2>/dev/null || true").stdout
         return [line for line in (found + folders).splitlines() if any(identifier in line for identifier in identifiers)]
 
     def everything(self) -> dict[str, Any]:
