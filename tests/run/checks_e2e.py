@@ -15,12 +15,11 @@ import os
 import re
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import junit
 from machine import CACHE, files
-from stages import Finished, Judge, Stage, Tally, Verdict, bad, exits_zero, ok
+from stages import Finished, Judge, Stage, Tally, Verdict, bad, exits_zero, ok, side_by_side
 
 #: Creates and destroys what the others share.
 SHARED = "default"
@@ -52,16 +51,13 @@ def check(stage: Stage) -> None:
     waiting = deque(name for name in scenarios() if name != SHARED)
     creating = threading.Lock()  # the first one builds the images
     lanes = [Lane(f"e2e-{number}" if number > 1 else "e2e", waiting, creating) for number in range(1, LANES + 1)]
-    with ThreadPoolExecutor(LANES) as pool:
-        running = [pool.submit(lane.run) for lane in lanes]
-        try:
-            for lane_run in running:
-                lane_run.result()
-        except BaseException:
-            waiting.clear()
-            for lane in lanes:
-                lane.stage.end()
-            raise
+
+    def stop() -> None:
+        waiting.clear()
+        for lane in lanes:
+            lane.stage.end()
+
+    side_by_side([lane.run for lane in lanes], stop)
     for lane in lanes:
         stage.tally += lane.stage.tally
     if waiting:
@@ -83,7 +79,7 @@ class Lane:
                 while name := self._next():
                     self._scenario(name)
         finally:
-            self._molecule(f"stack {self.stage.name}, afterwards", ["destroy", "--scenario-name", SHARED], exits_zero("removed"), limit=600)
+            self._molecule("the stack, afterwards", ["destroy", "--scenario-name", SHARED], exits_zero("removed"), limit=600, always=True)
 
     def _next(self) -> str:
         try:
@@ -94,7 +90,7 @@ class Lane:
     def _create(self) -> bool:
         with self._creating:
             self.stage.run(["molecule", "--no-debug", "destroy", "--scenario-name", SHARED], env=self._env)  # left by an interrupted run
-            return self._molecule(f"stack {self.stage.name}", ["create", "--scenario-name", SHARED], exits_zero("created"), limit=1200)
+            return self._molecule("the stack", ["create", "--scenario-name", SHARED], exits_zero("created"), limit=1200)
 
     def _scenario(self, name: str) -> None:
         report = CACHE / "test" / f"e2e-{name}.xml"
@@ -106,8 +102,8 @@ class Lane:
             limit=7200 if os.environ.get(ALL) else 1800,
         )
 
-    def _molecule(self, what: str, words: list[str], judge: Judge, *, limit: int) -> bool:
-        return self.stage.check(what, ["molecule", "--no-debug", *words], judge, env=self._env, limit=limit)
+    def _molecule(self, what: str, words: list[str], judge: Judge, *, limit: int, always: bool = False) -> bool:
+        return self.stage.check(what, ["molecule", "--no-debug", *words], judge, env=self._env, limit=limit, always=always)
 
 
 def with_tests(verdict: Verdict, cases: list[junit.Case]) -> Verdict:

@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,7 @@ class Stage:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_text("")
         self._running: subprocess.Popen[bytes] | None = None
+        self._ended = False
 
     def check(
         self,
@@ -117,17 +119,18 @@ class Stage:
         cwd: Path = ROOT,
         env: dict[str, str] | None = None,
         limit: int = 900,
+        always: bool = False,
     ) -> bool:
         """Run a program and judge it; True if nothing about it failed."""
         begun = time.monotonic()
-        done = self.run(argv, cwd=cwd, env=env, limit=limit)
+        done = self.run(argv, cwd=cwd, env=env, limit=limit, always=always)
         return self.record(what, judge(done), seconds=time.monotonic() - begun, output=done.output)
 
     def record(self, what: str, verdict: Verdict, *, seconds: float = 0.0, output: str = "") -> bool:
         """Count a verdict and show it as one line; a failure shows the end of its output too."""
         self.tally += verdict.tally
         word = "FAIL" if verdict.tally.failed else "skip" if not verdict.tally.passed else "ok"
-        lines = [f"  {word:4}  {what:32}  {seconds:6.1f} s  {verdict.note}".rstrip()]
+        lines = [f"  {word:4}  {f'{self.name}: {what}':42}  {seconds:6.1f} s  {verdict.note}".rstrip()]
         shown = verdict.details or output
         if verdict.tally.failed and shown:
             lines += [f"        | {line}" for line in shown.rstrip().splitlines()[-TAIL_LINES:]]
@@ -135,11 +138,16 @@ class Stage:
         say("\n".join(lines))  # at once: stages may run side by side
         return not verdict.tally.failed
 
-    def run(self, argv: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = None, limit: int = 900) -> Finished:
+    def run(
+        self, argv: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = None, limit: int = 900, always: bool = False
+    ) -> Finished:
         """Run a program with its output going to the log; end it, and what it started, after `limit` seconds.
 
+        `always`: also in a stage that was ended, because it cleans up.
         The output goes to a file and not through a pipe: a daemon that a program leaves behind would hold a pipe open for ever.
         """
+        if self._ended and not always:
+            raise KeyboardInterrupt
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(argv)}\n".encode())
             log.flush()
@@ -173,9 +181,28 @@ class Stage:
         return Finished(code, _COLOUR.sub("", output))
 
     def end(self) -> None:
-        """End the program that another thread runs here."""
+        """End the program that another thread runs here, and begin no other."""
+        self._ended = True
         if self._running is not None and self._running.poll() is None:
             _end(self._running)
+
+
+def side_by_side(lanes: Sequence[Callable[[], None]], stop: Callable[[], None]) -> None:
+    """Run each lane in a thread of its own and wait for all.
+
+    :param stop: called where this is interrupted or a lane broke: it makes the lanes end soon, which is then waited for.
+    """
+    if len(lanes) == 1:
+        lanes[0]()
+        return
+    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+        running = [pool.submit(lane) for lane in lanes]
+        try:
+            for lane in running:
+                lane.result()
+        except BaseException:
+            stop()
+            raise
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
