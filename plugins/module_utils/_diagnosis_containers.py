@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Disk, Facts, Finding, compose_line, up_line
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container
-from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 
 #: A server stops when nothing is free at all; this little is as good as nothing.
@@ -86,8 +86,9 @@ def check_container(facts: Facts) -> list[Finding]:
         ]
     if item.status == "paused":
         return [Finding("container_paused", looked, "Container '%s' is paused." % item.name, why, ("docker unpause " + item.name,))]
-    if item.status == "restarting" or (item.status != "running" and item.restarts and item.exit_code):
-        found = "Container '%s' starts again and again: %d restarts, last exit status %d." % (item.name, item.restarts, item.exit_code)
+    if _restarts(facts, item):
+        status = ", last exit status %d" % item.exit_code if item.exit_code else ""
+        found = "Container '%s' starts again and again: %s%s." % (item.name, count_text(item.restarts, "restart"), status)
         return [
             Finding(
                 "container_restarting",
@@ -101,6 +102,14 @@ def check_container(facts: Facts) -> list[Finding]:
     if not item.running:
         return [_stopped(item, looked, why, look, last)]
     return _running(facts, item, looked)
+
+
+def _restarts(facts: Facts, item: Container) -> bool:
+    """Also where the look fell into the moment between two crashes: then it runs, and nothing in it listens."""
+    if item.running:
+        refused = facts.listening is None and facts.ours is not None and "refused" in facts.ours.refusal
+        return item.restarts > 0 and (facts.listening == () or refused)
+    return item.status == "restarting" or bool(item.restarts and item.exit_code)
 
 
 def _stopped(item: Container, looked: str, why: str, look: str, last: tuple[str, ...]) -> Finding:
