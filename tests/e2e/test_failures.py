@@ -39,9 +39,11 @@ def assert_no_backup(failed: Run, stack: Stack, server: Server, *words: str, kep
     assert (last["result"], last["message"]) == ("failed", failed.message)
 
 
-def one_shot(purpose: str) -> str:
-    """The name of the container that runs one of PostgreSQL's programs now, empty where none does."""
-    return command("docker", "ps", "--filter", f"name=^dbops-[0-9a-fT_]*-{purpose}$", "--format", "{{.Names}}").stdout.strip()
+def one_shot(server: Server, purpose: str) -> str:
+    """The name of the container that runs a program for this server's database now, empty where none does: other stacks have theirs."""
+    ours = f"label=dbops.target={server.identifier}/{server.database}"
+    name = f"name=^dbops-[0-9a-fT_]*-{purpose}$"
+    return command("docker", "ps", "--filter", ours, "--filter", name, "--format", "{{.Names}}").stdout.strip()
 
 
 class TestTheDiskIsFull:
@@ -147,7 +149,7 @@ class TestTheDumpDies:
         with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
             backing_up = controller.start("backup", "-l", "production")
             wait_until(lambda: any(query.startswith("LOCK TABLE") for query in waiting_for_locks(production)))
-            command("docker", "kill", one_shot("dump"))
+            command("docker", "kill", one_shot(production, "dump"))
             failed = backing_up.wait()
         assert_no_backup(failed, stack, production, "pg_dump", kept=kept)
 
@@ -164,9 +166,10 @@ class TestTheDumpDies:
         self, size: int, large: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:
         backing_up = controller.start("backup", "-l", "production")
+        dumping = wait_until(lambda: one_shot(production, "dump"), 60)  # before the rows: to ask for it takes as long as they do
         written = f"cat {production.backups}/.dbops-*/dump/*.dat* 2>/dev/null | wc -c"
         wait_until(lambda: int(hand.do(written)) >= size, 60)
-        command("docker", "kill", one_shot("dump"))
+        command("docker", "kill", dumping)
         assert_no_backup(backing_up.wait(), stack, production, "pg_dump")
 
     def test_while_it_is_read_back(self, large: None, controller: Controller, stack: Stack, production: Server, hand: Hand) -> None:
@@ -186,8 +189,8 @@ class TestTheDumpDies:
             stack.fill("v2")
             production.do("CREATE TABLE large AS " + RANDOM % 60000)
             backing_up = controller.start("backup", "-l", "production")
-            name = wait_until(lambda: one_shot("dump"), 60)
-            wait_until(lambda: production.rows(copying, database="postgres") or not one_shot("dump"), 60)
+            name = wait_until(lambda: one_shot(production, "dump"), 60)
+            wait_until(lambda: production.rows(copying, database="postgres") or not one_shot(production, "dump"), 60)
             if command("docker", "pause", name, check=False).returncode == 0:
                 still = production.rows(copying, database="postgres")
                 for (session,) in still:
@@ -269,7 +272,7 @@ class TestTheRunnerDies:
         with holding(production, "SELECT 1 FROM users LIMIT 1"):
             migrating = controller.start("migrate", "-l", "production", dbops_migrate_lock_timeout=60)
             wait_until(lambda: waiting_for_locks(production), 60)
-            command("docker", "kill", one_shot("migrate-1"))
+            command("docker", "kill", one_shot(production, "migrate-1"))
             failed = migrating.wait()
         self.assert_as_before(failed, before, stack, "was killed", "The schema is as it was")
 
@@ -387,7 +390,7 @@ class TestTheRestoreFails:
         restoring = controller.start("restore", "-l", "production", dbops_restore_backup=path, **RESTORE)
         sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%%'"
         wait_until(lambda: production.rows(sleeping, database="postgres"), 60)
-        command("docker", "kill", one_shot("restore"))
+        command("docker", "kill", one_shot(production, "restore"))
         assert_untouched(restoring.wait(), "exit status 137")
 
 

@@ -197,7 +197,7 @@ class TestKilled:
     ) -> None:
         with holding(production, "SELECT 1 FROM users LIMIT 1"):
             migrating = controller.start("migrate", "-l", "production", dbops_migrate_lock_timeout=60)
-            wait_until(lambda: waiting_for_locks(production))
+            wait_until(lambda: waiting_for_locks(production), 60)
             kill_module(stack)
             assert not migrating.wait().ok
         done = controller.run("migrate", "-l", "production", dbops_lock_wait=10)

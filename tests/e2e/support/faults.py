@@ -168,6 +168,7 @@ def stop_in(hand: Hand, server: Server, operation: str, phase: str, after: float
         time.sleep(after)
         caught = Caught(phase, module, seen[2]["run_id"], hand)
         hand.do(f"kill -STOP {module} 2>/dev/null || true")
+        time.sleep(0.2)  # the server may not have read yet that the module was about to enter the next phase
         if eye.phase() == phase:
             return caught
         caught.go_on()
