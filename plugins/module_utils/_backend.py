@@ -85,12 +85,12 @@ def wait_until_healthy(docker: Docker, backends: t.Sequence[Container], seconds:
         time.sleep(0.2)
 
 
-def _side_by_side(ask: t.Callable[[Container], str], backends: t.Sequence[Container]) -> list[str]:
+def _side_by_side(do: t.Callable[[Container], str], backends: t.Sequence[Container]) -> list[str]:
     """Many branches may share a preview: what takes its time with one should not take it with each in turn."""
     if len(backends) < 2:
-        return [ask(container) for container in backends]
+        return [do(container) for container in backends]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(ask, backends))
+        return list(pool.map(do, backends))
 
 
 def _trouble(docker: Docker, container: Container) -> str:

@@ -203,9 +203,10 @@ class Docker:
         """The containers of these names or ids, but those that have gone away meanwhile."""
         if not names:
             return []
-        outcome = self._call(["container", "inspect", *names], kept=None, check=False)
-        if outcome.rc != 0:
-            _raise_engine_trouble(outcome)
+        argv = ["container", "inspect", *names]
+        outcome = self._call(argv, kept=None, check=False)
+        if outcome.rc != 0 and "no such" not in outcome.stderr.lower():
+            _raise_failure(argv, outcome)
         return [parse_container(found) for found in json.loads(outcome.stdout or "[]")]
 
     def time(self, seconds: float) -> str:
@@ -336,8 +337,7 @@ class Docker:
         except FileNotFoundError:
             raise EngineError("The program 'docker' is not installed on this host, or not on the PATH of the SSH user.") from None
         if check and outcome.rc != 0:
-            _raise_engine_trouble(outcome)
-            raise EngineError("docker %s %s failed: %s" % (argv[0], argv[1], outcome.stderr.strip() or "exit status %d" % outcome.rc))
+            _raise_failure(argv, outcome)
         return outcome
 
 
@@ -464,6 +464,11 @@ def _raise_engine_trouble(outcome: Outcome) -> None:
     for sign, sentence in _ENGINE_TROUBLE:
         if sign in text:
             raise EngineError(sentence)
+
+
+def _raise_failure(argv: t.Sequence[str], outcome: Outcome) -> t.NoReturn:
+    _raise_engine_trouble(outcome)
+    raise EngineError("docker %s %s failed: %s" % (argv[0], argv[1], outcome.stderr.strip() or "exit status %d" % outcome.rc))
 
 
 def require_running(container: Container) -> Container:

@@ -253,10 +253,15 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
             "'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(recovery.unhealthy))
         )
     rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
-    _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout)
+    still = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout).unhealthy
     raise DbopsError(
-        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'."
-        % (name, " ".join(recovery.unhealthy), rejected),
+        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'. %s"
+        % (
+            name,
+            " ".join(recovery.unhealthy),
+            rejected,
+            "With the old database it is not well either: %s" % " ".join(still) if still else "With the old database it is well again.",
+        ),
         rejected=rejected,
     )
 

@@ -161,7 +161,7 @@ class TestTheDumpDies:
             let_go()
             assert backing_up.wait().ok
 
-    @pytest.mark.parametrize("size", [1, pytest.param(8_000_000, marks=pytest.mark.long), pytest.param(30_000_000, marks=pytest.mark.long)])
+    @pytest.mark.parametrize("size", [1, pytest.param(8_000_000, marks=pytest.mark.long), pytest.param(20_000_000, marks=pytest.mark.long)])
     def test_in_the_middle_of_the_rows(
         self, size: int, large: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +165,10 @@ class Stage:
             except OSError as exc:
                 log.write(f"{exc}\n".encode())
                 return Finished(127, str(exc))
-            self._running = process
+            if not always:
+                self._running = process
+                if self._ended:  # just now
+                    _end(process)
             try:
                 code = process.wait(timeout=limit)
             except subprocess.TimeoutExpired:
@@ -181,7 +184,7 @@ class Stage:
         return Finished(code, _COLOUR.sub("", output))
 
     def end(self) -> None:
-        """End the program that another thread runs here, and begin no other."""
+        """End the program that another thread runs here, and begin no other; what cleans up goes on."""
         self._ended = True
         if self._running is not None and self._running.poll() is None:
             _end(self._running)
@@ -198,7 +201,7 @@ def side_by_side(lanes: Sequence[Callable[[], None]], stop: Callable[[], None]) 
     with ThreadPoolExecutor(max(1, len(lanes))) as pool:
         running = [pool.submit(lane) for lane in lanes]
         try:
-            for lane in running:
+            for lane in wait(running, return_when=FIRST_EXCEPTION).done:
                 lane.result()
         except BaseException:
             stop()

@@ -342,6 +342,18 @@ def test_an_engine_that_ends_during_the_look_is_not_taken_for_a_host_without_bac
         Docker(execute=FakeEngine(container_ls="chat-backend", container_inspect=gone)).matching(["chat-*"])
 
 
+def test_containers_that_cannot_be_looked_at_are_not_taken_for_none() -> None:
+    refused = Outcome(1, "[]", "Error response from daemon: something odd")
+    with pytest.raises(EngineError, match="docker container inspect failed: Error response from daemon: something odd"):
+        Docker(execute=FakeEngine(container_ls="chat-backend", container_inspect=refused)).matching(["chat-*"])
+
+
+def test_a_container_that_goes_away_during_the_look_is_left_out() -> None:
+    some = Outcome(1, json.dumps([INSPECT["backend"]]), "Error response from daemon: No such container: chat-gone")
+    engine = FakeEngine(container_ls="chat-backend\nchat-gone", container_inspect=some)
+    assert [found.name for found in Docker(execute=engine).matching(["chat-*"])] == ["chat-backend"]
+
+
 def test_leftovers_are_listed_with_their_run() -> None:
     engine = FakeEngine(container_ls="c1 run1\nc2 run2\n", network_ls="n1 run1\n")
     assert Docker(execute=engine).labelled("dbops.target", "1/chat") == [

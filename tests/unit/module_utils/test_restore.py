@@ -279,7 +279,8 @@ def test_a_database_that_cannot_be_swapped_is_refused_before_anything_is_made(st
 def test_a_backend_that_does_not_get_well_takes_the_swap_back(stage: Stage) -> None:
     stage.publish()
     stage.sick = [["Backend 'chat-backend' is not healthy."]]
-    with pytest.raises(DbopsError, match=r"is not healthy\. The rejected copy is kept as 'chat_before_rejected_20261123T030000'"):
+    rejected = r"is not healthy\. The rejected copy is kept as 'chat_before_rejected_20261123T030000'"
+    with pytest.raises(DbopsError, match=rejected + r"\. With the old database it is well again\.$"):
         stage.restore()
     assert renames(stage) == [
         "chat RENAME TO " + KEPT,
@@ -287,6 +288,13 @@ def test_a_backend_that_does_not_get_well_takes_the_swap_back(stage: Stage) -> N
         "chat RENAME TO chat_before_rejected_20261123T030000",
         KEPT + " RENAME TO chat",
     ]
+
+
+def test_a_backend_that_is_sick_with_the_old_database_too_is_said(stage: Stage) -> None:
+    stage.publish()
+    stage.sick = [["Backend 'chat-backend' is not healthy."], ["Backend 'chat-backend' says no."]]
+    with pytest.raises(DbopsError, match=r"With the old database it is not well either: Backend 'chat-backend' says no\.$"):
+        stage.restore()
 
 
 def test_where_nothing_was_replaced_there_is_nothing_to_swap_back(stage: Stage) -> None:

@@ -40,29 +40,42 @@ def test_lanes_run_at_the_same_time() -> None:
     side_by_side([lambda: both.wait() and None, lambda: both.wait() and None], lambda: None)
 
 
-def test_a_lane_that_breaks_stops_the_others_and_is_not_kept_quiet() -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_a_lane_that_breaks_stops_the_others_at_once_and_is_not_kept_quiet(first: bool) -> None:
     stopped = threading.Event()
 
     def broken() -> None:
         raise ValueError("broken")
 
+    def waits() -> None:
+        assert stopped.wait(10)
+
     with pytest.raises(ValueError, match="broken"):
-        side_by_side([broken, lambda: stopped.wait(10) and None], stopped.set)
-    assert stopped.is_set()
+        side_by_side([broken, waits] if first else [waits, broken], stopped.set)
 
 
-def test_a_stage_that_is_ended_ends_its_program_and_begins_no_other_but_to_clean_up(stage: Stage) -> None:
+def begin(stage: Stage, seen: list[str], always: bool) -> threading.Thread:
+    """Run programs in a thread until the stage is ended; what came of it is in ``seen``."""
+
     def run() -> None:
-        with pytest.raises(KeyboardInterrupt):
-            while True:
-                stage.run(["sleep", "60"])
+        try:
+            seen.append("ended" if stage.run(["sleep", "60" if not always else "2"], always=always).code else "done")
+            stage.run(["sleep", "60"])
+        except KeyboardInterrupt:
+            seen.append("no other")
 
-    thread = threading.Thread(target=run)
-    begun = time.monotonic()
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    while stage._running is None:
+    while "$ sleep" not in stage.log.read_text():
         time.sleep(0.01)
+    return thread
+
+
+@pytest.mark.parametrize(("always", "first"), [(False, "ended"), (True, "done")])
+def test_a_stage_that_is_ended_ends_its_program_unless_that_cleans_up_and_begins_no_other(stage: Stage, always: bool, first: str) -> None:
+    seen: list[str] = []
+    thread = begin(stage, seen, always)
     stage.end()
-    thread.join()
-    assert time.monotonic() - begun < 30
+    thread.join(timeout=30)
+    assert seen == [first, "no other"]
     assert stage.check("cleaning", ["true"], exits_zero("done"), always=True)
