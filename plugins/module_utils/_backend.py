@@ -26,10 +26,12 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Recovery:
-    """How the backends came back: the names of those that were restarted, and one sentence for each that is not well."""
+    """How the backends came back: the names of those that were restarted, one sentence for each that is to be complained of, and the
+    names of those that have passed their health check."""
 
     restarted: tuple[str, ...]
     unhealthy: tuple[str, ...]
+    healthy: tuple[str, ...]
 
 
 def bring_back(
@@ -39,14 +41,17 @@ def bring_back(
 
     :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
     :param seconds: how long each may take.
-    :param sick_before: backends that are not judged.
+    :param sick_before: backends that are not judged: they are asked how they are now, and neither waited for nor complained of.
     """
-    waiting = [container for container in backends if container.in_service]
+    waiting = in_service = [container for container in backends if container.in_service]
     if restart == "auto":
         wrong = wait_until_healthy(docker, waiting, min(RECONNECT_SECONDS, seconds))
         waiting = [container for container in waiting if container.name in wrong]
     restarted = [] if restart == "never" else _side_by_side(lambda container: _restart(docker, container), waiting)
-    return Recovery(tuple(name for name in restarted if name), tuple(unhealthy(docker, waiting, seconds, sick_before)))
+    wrong = wait_until_healthy(docker, [container for container in waiting if container.name not in sick_before], seconds)
+    still_sick = sick(docker, [container for container in waiting if container.name in sick_before])
+    healthy = (container.name for container in in_service if container.name not in (*wrong, *still_sick))
+    return Recovery(tuple(name for name in restarted if name), tuple(wrong.values()), tuple(healthy))
 
 
 def _restart(docker: Docker, container: Container) -> str:

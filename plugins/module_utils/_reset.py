@@ -140,10 +140,10 @@ def reset(operation: Operation, options: ResetOptions) -> Result:
         line = "Would reset database '%s' to %s, %s." % (operation.database, _extent(after), how)
         return Result(True, [line], facts, diff)
     sick_before, facts["replaced"] = _replace(operation, options, Replacement(baseline, fresh, properties, kept_tables))
-    restarted = _see_backends_well(operation, options, facts["replaced"], sick_before)
+    health = _see_backends_well(operation, options, facts["replaced"], sick_before)
     facts["dropped"] = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
     journal = {name: facts[name] for name in ("schema_after", "image", "baseline_rebuilt", "kept_tables", "replaced")}
-    return Result(True, _report(operation, after, how, facts, restarted), facts, diff, dict(journal, image_id=builder.migrate.image_id))
+    return Result(True, _report(operation, after, how, facts, health), facts, diff, dict(journal, image_id=builder.migrate.image_id))
 
 
 def _skipped(operation: Operation, options: ResetOptions, used: str) -> Result:
@@ -281,7 +281,8 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
     _database.set_own(operation.maintenance, copy, SEEDS, baseline.seeds)
 
 
-def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> tuple[str, ...]:
+def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, sick_before: list[str]) -> str:
+    """Returns which backends are healthy, in the words for the user."""
     backends = operation.target.backends
     operation.warnings += ["Backend '%s' was not healthy before the reset either." % name for name in sick_before]
     with operation.after_swap(kept):
@@ -292,17 +293,19 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, s
                 "Database '%s' was reset, but not every backend is well after it: %s" % (operation.database, " ".join(recovery.unhealthy)),
                 replaced=kept,
             )
-    return recovery.restarted
+    if not any(container.in_service for container in backends):
+        return "no backend runs"
+    healthy = ", ".join(recovery.healthy) or "none, as before"
+    return healthy + (" (restarted: %s)" % ", ".join(recovery.restarted) if recovery.restarted else "")
 
 
-def _report(operation: Operation, after: t.Sequence[TableRows], how: str, facts: dict[str, t.Any], restarted: t.Sequence[str]) -> list[str]:
-    healthy = [container.name for container in operation.target.backends if container.in_service]
+def _report(operation: Operation, after: t.Sequence[TableRows], how: str, facts: dict[str, t.Any], health: str) -> list[str]:
     lines = [
         "Reset database '%s': now %s, %s." % (operation.database, _extent(after), how),
         "What it was is kept as '%s'. To undo: %s" % (facts["replaced"], operation.restore_command("undo"))
         if facts["replaced"] not in facts["dropped"]
         else "What it was is not kept, as asked (dbops_preview_reset_keep).",
-        "Healthy: %s%s." % (", ".join(healthy) or "no backend runs", " (restarted: %s)" % ", ".join(restarted) if restarted else ""),
+        "Healthy: %s." % health,
     ]
     return lines + ["Dropped the replaced database '%s'." % name for name in facts["dropped"]]
 

@@ -78,7 +78,7 @@ def test_a_backend_that_was_replaced_meanwhile_is_not_well_rather_than_an_error(
 def test_a_backend_that_was_stopped_on_purpose_is_left_alone() -> None:
     docker = engine(STOPPED, well=lambda _name: False)
     assert _backend.unhealthy(docker, [STOPPED], 60) == []
-    assert _backend.bring_back(docker, [STOPPED], "always", 60) == Recovery((), ())
+    assert _backend.bring_back(docker, [STOPPED], "always", 60) == Recovery((), (), ())
     assert docker.restarted == [] and docker.executed == []
 
 
@@ -96,27 +96,40 @@ def test_who_is_sick_before_is_known_and_not_judged_afterwards(clock: FakeClock)
 def test_auto_restarts_only_what_does_not_reconnect_by_itself(clock: FakeClock) -> None:
     docker = engine(GOOD, SICK, well=lambda name: name == "good-id")
     recovery = _backend.bring_back(docker, [GOOD, SICK], "auto", 60, ["sick"])
-    assert recovery == Recovery(("sick",), ())
+    assert recovery == Recovery(("sick",), (), ("good",))
     assert docker.restarted == ["sick-id"]
     assert 1000 + _backend.RECONNECT_SECONDS <= clock.now < 1000 + _backend.RECONNECT_SECONDS + 1
 
 
 def test_auto_asks_who_is_well_only_once() -> None:
     docker = engine(GOOD)
-    assert _backend.bring_back(docker, [GOOD], "auto", 60) == Recovery((), ())
+    assert _backend.bring_back(docker, [GOOD], "auto", 60) == Recovery((), (), ("good",))
     assert docker.executed == [("good-id", CHECK)]
 
 
 def test_who_was_restarted_and_gets_well_is_not_complained_of() -> None:
     docker = engine(SICK, well=lambda _name: docker.restarted == ["sick-id"])
-    assert _backend.bring_back(docker, [SICK], "auto", 60) == Recovery(("sick",), ())
+    assert _backend.bring_back(docker, [SICK], "auto", 60) == Recovery(("sick",), (), ("sick",))
+
+
+@pytest.mark.parametrize("how", ["auto", "always", "never"])
+def test_who_was_sick_before_and_is_well_now_is_named(how: str) -> None:
+    recovery = _backend.bring_back(engine(GOOD, SICK), [GOOD, SICK], how, 60, ["sick"])
+    assert recovery.healthy == ("good", "sick") and recovery.unhealthy == ()
+
+
+def test_who_was_sick_before_is_not_waited_for(clock: FakeClock) -> None:
+    docker = engine(GOOD, SICK, well=lambda name: name == "good-id")
+    assert _backend.bring_back(docker, [GOOD, SICK], "never", 60, ["sick"]) == Recovery((), (), ("good",))
+    assert clock.now == 1000
 
 
 def test_many_that_do_not_reconnect_are_waited_for_together(clock: FakeClock) -> None:
     many = [container("sick-%d" % number, health_command=CHECK) for number in range(20)]
     docker = engine(*many, well=lambda _name: bool(docker.restarted))
     recovery = _backend.bring_back(docker, many, "auto", 60)
-    assert recovery == Recovery(tuple(item.name for item in many), ())
+    names = tuple(item.name for item in many)
+    assert recovery == Recovery(names, (), names)
     assert clock.now < 1000 + _backend.RECONNECT_SECONDS + 1
 
 

@@ -60,6 +60,8 @@ class Stage:
         self.schemas = [SCHEMA, SCHEMA, SCHEMA]
         self.baseline = ""
         self.sick: list[str] = []
+        self.sick_before: list[str] = []
+        self.healthy: tuple[str, ...] = ("chat-backend",)
         self.others: tuple[str, ...] = ()
         self.kept: list[tuple[str, str]] = []
         self.docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
@@ -76,8 +78,8 @@ class Stage:
         monkeypatch.setattr(_reset, "read_snapshot", lambda _connection: self.schemas.pop(0))
         monkeypatch.setattr(_dump, "dump", lambda tools, *_arguments: self.journal.append("dump from " + tools.server.name))
         monkeypatch.setattr(_dump, "restore", lambda _tools, _folder, database, _jobs: self.journal.append("load " + database))
-        monkeypatch.setattr(_backend, "bring_back", lambda *_arguments: Recovery((), tuple(self.sick)))
-        monkeypatch.setattr(_backend, "sick", lambda *_arguments: [])
+        monkeypatch.setattr(_backend, "bring_back", lambda *_arguments: Recovery((), tuple(self.sick), self.healthy))
+        monkeypatch.setattr(_backend, "sick", lambda *_arguments: self.sick_before)
 
     def _settings(self, _text: str, parameters: t.Any) -> list[tuple[str, str]]:
         if parameters == ("dbops.baseline",) and self.baseline:
@@ -207,6 +209,17 @@ def test_a_backend_that_is_not_well_afterwards_fails_with_the_way_back(stage: St
         stage.reset()
     assert "dbops_restore_backup=undo" in failed.value.message
     assert failed.value.details["replaced"] == KEPT
+
+
+def test_healthy_are_the_backends_that_run(stage: Stage) -> None:
+    assert "Healthy: chat-backend." in stage.reset().summary
+
+
+def test_a_backend_that_was_sick_before_is_not_called_healthy(stage: Stage) -> None:
+    stage.sick_before, stage.healthy = ["chat-backend"], ()
+    result = stage.reset()
+    assert "Healthy: none, as before." in result.summary
+    assert stage.running.warnings == ["Backend 'chat-backend' was not healthy before the reset either."]
 
 
 def test_older_replaced_databases_are_dropped_at_the_end(stage: Stage) -> None:

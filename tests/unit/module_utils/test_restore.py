@@ -97,7 +97,7 @@ class Stage:
     def _bring_back(self, _docker: t.Any, _backends: t.Any, restart: str, _seconds: float, sick_before: t.Sequence[str] = ()) -> Recovery:
         self._step("bring back " + restart)
         self.not_judged = list(sick_before)
-        return Recovery((), tuple(self.sick.pop(0) if self.sick else ()))
+        return Recovery((), tuple(self.sick.pop(0) if self.sick else ()), ())
 
     def _step(self, name: str) -> None:
         self.journal.append(name)
