@@ -79,6 +79,7 @@ class TestTheDiskIsFull:
         assert done.ok, done.output
         assert damaged_backups(stack, production) == []
 
+    @pytest.mark.long
     def test_when_the_dump_is_complete_and_the_manifest_is_not(
         self, small: str, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:
@@ -145,6 +146,7 @@ class TestTheDumpDies:
         assert controller.run("backup", "-l", "production").ok
         return stack.backups(production)
 
+    @pytest.mark.long
     def test_before_its_first_byte(self, kept: list[str], controller: Controller, stack: Stack, production: Server) -> None:
         with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
             backing_up = controller.start("backup", "-l", "production")
@@ -203,6 +205,7 @@ class TestTheDumpDies:
             raise AssertionError("the dump was always faster")
         assert_no_backup(backing_up.wait(), stack, production, "pg_dump", "Error message from server: ")
 
+    @pytest.mark.long
     def test_by_the_end_of_its_snapshot(self, kept: list[str], controller: Controller, stack: Stack, production: Server) -> None:
         """The session that exported the snapshot and counts the rows is ended: what it counts cannot be compared any more."""
         with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
@@ -352,6 +355,7 @@ class TestTheRestoreFails:
         assert_untouched(failed, "permission denied", "superuser")
         assert "clerk-secret" not in failed.output
 
+    @pytest.mark.long
     def test_9_clients_that_do_not_let_go(self, before: dict[str, Any], controller: Controller, stack: Stack, production: Server) -> None:
         """The server cannot drop what was built either while such a client is there: the next run does."""
         path = self.file(stack, production)

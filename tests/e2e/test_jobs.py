@@ -387,12 +387,12 @@ class TestOwnRepository:
     @pytest.mark.parametrize(
         ("verb", "environment_", "expected"),
         [
-            ("backup", "production", "Would back up"),
-            ("enroll", "preview", "is marked"),
+            pytest.param("backup", "production", "Would back up", marks=pytest.mark.long),
+            pytest.param("enroll", "preview", "is marked", marks=pytest.mark.long),
             ("migrate", "production", "Would migrate"),
             ("preview_reset", "preview", "Would reset"),
             ("restore", "production", "Would replace"),
-            ("seed", "production", "Would seed"),
+            pytest.param("seed", "production", "Would seed", marks=pytest.mark.long),
         ],
     )
     def test_every_verb_has_its_file(

@@ -73,6 +73,7 @@ def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controll
     assert preview.tables() == SEEDED
 
 
+@pytest.mark.long
 def test_a_baseline_that_somebody_has_opened_or_removed_is_no_obstacle(v2: None, controller: Controller, preview: Server) -> None:
     assert controller.run("preview_reset", "-l", "preview").ok
     preview.do("ALTER DATABASE chat_preview_baseline ALLOW_CONNECTIONS true", database="postgres")

@@ -434,6 +434,7 @@ def test_from_which_light_on_a_run_fails_is_what_was_asked_for(v2: None, control
     assert codes == {("all", "never"): 0, ("preview", ""): 0, ("preview", "yellow"): 2, ("production", "red"): 2}
 
 
+@pytest.mark.long
 class TestFifty:
     @pytest.fixture(scope="class")
     @classmethod

@@ -12,6 +12,7 @@ import shlex
 import pytest
 
 from controller import ROOT, Controller
+from faults import Hand
 from stack import BACKEND, Server, Stack, command, wait_until
 from traffic import APPLICATION, Reader, holding, waiting_for_locks
 
@@ -58,13 +59,13 @@ class TestCheckMode:
         assert stack.everything() == before
 
     def test_a_check_that_is_killed_leaves_nothing_for_long(
-        self, v1: None, controller: Controller, stack: Stack, production: Server
+        self, v1: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:
         before = production.contents()
         slow = psql(stack, url_of(production), "SELECT pg_sleep(60)")
         checking = controller.start("migrate", "-l", "production", "--check", **slow)
         wait_until(lambda: any("plan" in line for line in stack.leftovers()))
-        kill_module(stack)
+        hand.kill_modules()
         assert not checking.wait().ok
         assert stack.leftovers() != []
         assert production.contents() == before
@@ -158,28 +159,18 @@ class TestLocks:
         assert unaffected.ok, unaffected.output
         assert checked.ok, checked.output
 
-    def test_an_operation_waits_when_it_is_told_to(self, v1: None, controller: Controller, production: Server) -> None:
-        with holding(production, "SELECT 1 FROM users LIMIT 1") as let_go:
-            migrating = controller.start("migrate", "-l", "production", dbops_migrate_lock_timeout=60)
-            wait_until(lambda: waiting_for_locks(production))
-            waiting = controller.start("backup", "-l", "production", dbops_lock_wait=60)
-            wait_until(lambda: production.value("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'dbops backup %%'"))
-            let_go()
-            assert migrating.wait().ok
-            assert waiting.wait().ok
-
 
 class TestKilled:
     """S8: after a run that was killed, the next one finishes the clean-up."""
 
     def test_a_backup_that_is_killed_is_no_backup_and_is_cleaned_up(
-        self, v2: None, controller: Controller, stack: Stack, production: Server
+        self, v2: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:
         whole = controller.run("backup", "-l", "production").result()["backup"]["id"]
         with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
             backing_up = controller.start("backup", "-l", "production")
             wait_until(lambda: any(query.startswith("LOCK TABLE") for query in waiting_for_locks(production)))
-            kill_module(stack)
+            hand.kill_modules()
             assert not backing_up.wait().ok
         assert stack.backups(production) == [whole]
         left = [name for name in stack.backup_files(production) if name.startswith(".dbops-")]
@@ -193,12 +184,12 @@ class TestKilled:
         assert stack.leftovers() == []
 
     def test_a_migration_that_is_killed_frees_the_database(
-        self, v1: None, controller: Controller, stack: Stack, production: Server
+        self, v1: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:
         with holding(production, "SELECT 1 FROM users LIMIT 1"):
             migrating = controller.start("migrate", "-l", "production", dbops_migrate_lock_timeout=60)
             wait_until(lambda: waiting_for_locks(production), 60)
-            kill_module(stack)
+            hand.kill_modules()
             assert not migrating.wait().ok
         done = controller.run("migrate", "-l", "production", dbops_lock_wait=10)
         assert done.ok, done.output
@@ -208,21 +199,3 @@ class TestKilled:
 
 def migrations_waiting(server: Server) -> list[str]:
     return [query for query in waiting_for_locks(server) if query.startswith(("ALTER", "CREATE"))]
-
-
-def kill_module(stack: Stack) -> None:
-    """kill -9 to the module's process on the target: the Python that deploy's SSH session runs."""
-    processes = command("ps", "-e", "-o", "pid=,ppid=,user:32=,comm=").stdout.splitlines()
-    parents = {pid: parent for pid, parent, *_rest in (line.split(None, 3) for line in processes)}
-    server = (stack.folder / "ssh" / "sshd.pid").read_text().strip()
-
-    def ancestors(pid: str) -> list[str]:
-        return [parents[pid], *ancestors(parents[pid])] if parents.get(pid, "0") != "0" else []
-
-    modules = [
-        pid
-        for pid, _parent, user, name in (line.split(None, 3) for line in processes)
-        if user == "deploy" and name.startswith("python") and server in ancestors(pid)
-    ]
-    assert modules, "no module runs"
-    stack.as_deploy("kill -9 " + " ".join(modules))

@@ -87,6 +87,11 @@ class Hand:
             if user == "deploy" and name.startswith("python") and self._server in ancestors(pid)
         ]
 
+    def kill_modules(self) -> None:
+        modules = self.modules()
+        assert modules, "no module runs"
+        self.do(f"kill -9 {' '.join(modules)}")
+
     def module_of(self, client_port: int) -> str:
         """The process whose connection to a server comes from this port; another stack's may hold one of the same number."""
         holders = set(re.findall(r"pid=(\d+)", self.do(f"ss -Htnp 'sport = :{client_port}'")))
