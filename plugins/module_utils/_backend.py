@@ -41,14 +41,14 @@ def bring_back(
 
     :param restart: ``always``, ``never``, or ``auto``: only where a backend does not get healthy by itself.
     :param seconds: how long each may take.
-    :param sick_before: backends that are not judged: they are asked how they are now, and neither waited for nor complained of.
+    :param sick_before: backends that are not complained of: after everything else they are asked once how they are.
     """
     waiting = in_service = [container for container in backends if container.in_service]
     if restart == "auto":
         wrong = wait_until_healthy(docker, waiting, min(RECONNECT_SECONDS, seconds))
         waiting = [container for container in waiting if container.name in wrong]
     restarted = [] if restart == "never" else _side_by_side(lambda container: _restart(docker, container), waiting)
-    wrong = wait_until_healthy(docker, [container for container in waiting if container.name not in sick_before], seconds)
+    wrong = wait_until_healthy(docker, _judged(waiting, sick_before), seconds)
     still_sick = sick(docker, [container for container in waiting if container.name in sick_before])
     healthy = (container.name for container in in_service if container.name not in (*wrong, *still_sick))
     return Recovery(tuple(name for name in restarted if name), tuple(wrong.values()), tuple(healthy))
@@ -65,8 +65,11 @@ def _restart(docker: Docker, container: Container) -> str:
 
 def unhealthy(docker: Docker, backends: t.Sequence[Container], seconds: float, sick_before: t.Collection[str] = ()) -> list[str]:
     """One sentence for each backend that does not get healthy within ``seconds``; those of ``sick_before`` are not judged."""
-    judged = [container for container in backends if container.in_service and container.name not in sick_before]
-    return list(wait_until_healthy(docker, judged, seconds).values())
+    return list(wait_until_healthy(docker, _judged(backends, sick_before), seconds).values())
+
+
+def _judged(backends: t.Sequence[Container], sick_before: t.Collection[str]) -> list[Container]:
+    return [container for container in backends if container.in_service and container.name not in sick_before]
 
 
 def sick(docker: Docker, backends: t.Sequence[Container]) -> list[str]:

@@ -295,7 +295,7 @@ def _see_backends_well(operation: Operation, options: ResetOptions, kept: str, s
             )
     if not any(container.in_service for container in backends):
         return "no backend runs"
-    healthy = ", ".join(recovery.healthy) or "none, as before"
+    healthy = ", ".join(recovery.healthy) or "none so far"
     return healthy + (" (restarted: %s)" % ", ".join(recovery.restarted) if recovery.restarted else "")
 
 

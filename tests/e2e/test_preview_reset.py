@@ -11,7 +11,7 @@ import contextlib
 import pytest
 
 from controller import CheckThenRun, Controller
-from stack import Server, Stack, wait_until
+from stack import Server, Stack, command, wait_until
 from traffic import Writer
 
 SEEDED = {"messages": 60, "reactions": 20, "rooms": 3, "users": 5}
@@ -111,6 +111,19 @@ def test_backends_that_are_connected_and_written_to_go_on_by_themselves(v2: None
     for backend in preview.backends:
         assert backend.exec("/app/backend", "health").returncode == 0
         assert backend.name in done.summary
+
+
+def test_a_backend_that_was_sick_before_is_told_and_not_called_healthy(v2: None, controller: Controller, preview: Server) -> None:
+    sick, *well = (backend.name for backend in preview.backends)
+    command("docker", "kill", "--signal", "STOP", sick)
+    try:
+        done = controller.run("preview_reset", "-l", "preview", dbops_backend_restart="never")
+    finally:
+        command("docker", "kill", "--signal", "CONT", sick)
+    assert done.ok, done.output
+    [healthy] = [line for line in done.summary.splitlines() if "Healthy: " in line]
+    assert sick not in healthy and all(name in healthy for name in well)
+    assert f"Backend '{sick}' was not healthy before the reset either." in done.result()["warnings"]
 
 
 def test_only_the_newest_replaced_databases_are_kept_and_undo_brings_one_back(v2: None, controller: Controller, preview: Server) -> None:

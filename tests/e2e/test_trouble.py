@@ -159,6 +159,17 @@ class TestLocks:
         assert unaffected.ok, unaffected.output
         assert checked.ok, checked.output
 
+    @pytest.mark.long
+    def test_an_operation_waits_when_it_is_told_to(self, v1: None, controller: Controller, production: Server) -> None:
+        with holding(production, "SELECT 1 FROM users LIMIT 1") as let_go:
+            migrating = controller.start("migrate", "-l", "production", dbops_migrate_lock_timeout=60)
+            wait_until(lambda: waiting_for_locks(production))
+            waiting = controller.start("backup", "-l", "production", dbops_lock_wait=60)
+            wait_until(lambda: production.value("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'dbops backup %%'"))
+            let_go()
+            assert migrating.wait().ok
+            assert waiting.wait().ok
+
 
 class TestKilled:
     """S8: after a run that was killed, the next one finishes the clean-up."""

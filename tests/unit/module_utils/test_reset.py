@@ -218,7 +218,7 @@ def test_healthy_are_the_backends_that_run(stage: Stage) -> None:
 def test_a_backend_that_was_sick_before_is_not_called_healthy(stage: Stage) -> None:
     stage.sick_before, stage.healthy = ["chat-backend"], ()
     result = stage.reset()
-    assert "Healthy: none, as before." in result.summary
+    assert "Healthy: none so far." in result.summary
     assert stage.running.warnings == ["Backend 'chat-backend' was not healthy before the reset either."]
 
 
