@@ -130,12 +130,12 @@ class Backup:
 class Archive:
     """The backup folder of one database.
 
-    :raises DbopsError: where its path is not absolute: the SSH user's own folder is nothing that the engine knows.
+    :raises DbopsError: where its path is not absolute (the SSH user's own folder is nothing that the engine knows) or has line breaks.
     """
 
     def __init__(self, folder: str) -> None:
-        if not os.path.isabs(folder):
-            raise DbopsError("dbops_backup_dir has to be an absolute path on the target host, not '%s'." % folder)
+        if not os.path.isabs(folder) or not folder.isprintable():
+            raise DbopsError("dbops_backup_dir has to be an absolute path in one line on the target host, not '%s'." % folder)
         self.folder = folder.rstrip("/") or "/"
 
     def require_writable(self) -> None:

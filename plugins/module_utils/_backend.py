@@ -103,9 +103,12 @@ def _side_by_side(do: t.Callable[[Container], str], backends: t.Sequence[Contain
 
 def _trouble(docker: Docker, container: Container) -> str:
     try:
-        seen = docker.container(container.id)
+        found = docker.present([container])
     except EngineError as error:
         return error.message
+    if not found:
+        return "Backend '%s' was removed." % container.name
+    seen = found[0]
     if not seen.running or seen.restarts > container.restarts:
         return "Backend '%s' is %s and was restarted %d times: look at 'docker logs %s'." % (
             seen.name,

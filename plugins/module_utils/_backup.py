@@ -25,7 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._archive import (
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result, timestamp, utc_now
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import give_up, rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils._schema import fingerprint, read_snapshot
 
@@ -100,7 +100,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
             except BaseException:
                 if describing.done():
                     describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
-                connection.cancel()
+                give_up(connection)
                 raise
             operation.enter("backup: count")
             manifest = replace(describing.result(), finished=timestamp(utc_now()))

@@ -107,6 +107,11 @@ def identity(connection: Connection, database: str) -> int:
     return int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = %s", (database,)) or 0)
 
 
+def name_of(connection: Connection, oid: int) -> str:
+    """The inverse of ``identity``; empty where there is no such database."""
+    return str(value(connection, "SELECT datname FROM pg_database WHERE oid = %s", (oid,)) or "")
+
+
 def size(connection: Connection, database: str) -> int:
     """Bytes on disk."""
     return int(value(connection, "SELECT pg_database_size(%s::name)", (database,)))

@@ -61,6 +61,7 @@ _NO_PLAN = (
     "disk_full",
     "slot_fills_disk",
     "database_blocked",
+    "server_replaced",
     "database_missing",
     "too_many_connections",
     "lock_blocked",

@@ -9,9 +9,43 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Facts, Finding, Table, View
+from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Contents, Facts, Finding, Table, View
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import STATE_TABLES, is_state_table
+
+
+def _own_tables(contents: Contents) -> list[Table]:
+    """The applications' own: not those in which a runner keeps what it has done."""
+    return [table for table in contents.tables if not is_state_table(table.schema, table.name, STATE_TABLES)]
+
+
+def _is_empty(contents: Contents) -> bool:
+    return all(table.rows is False for table in _own_tables(contents))
+
+
+def check_server_is_the_same(facts: Facts) -> list[Finding]:
+    """A server that was set up anew looks healthy and empty: only the journal knows that the data was on another one."""
+    server, name = facts.server, facts.database_name
+    ours = [entry for entry in facts.journal if entry.get("database") == name and entry.get("result") == "ok" and entry.get("server_id")]
+    before = [entry for entry in ours if server and server.identifier and entry["server_id"] != server.identifier]
+    if not server or not before or (facts.contents and not _is_empty(facts.contents)):
+        return []
+    backups = [str(entry["backup"]) for entry in before if entry.get("backup")]
+    restore = "-e dbops_restore_backup=%s" % (backups[-1] if backups else "ID")
+    return [
+        Finding(
+            "server_replaced",
+            "the journal, and the server's own identity",
+            "The server that answers is not the one that held database '%s' until %s (it is %s, that was %s)."
+            % (name, before[-1].get("finished", "?"), server.identifier, before[-1]["server_id"]),
+            "Its data volume was replaced, or another container answers: what the database held is not here. Do not migrate or seed first.",
+            (
+                "docker volume ls   # on the server: is the old volume still there? Then mount it again",
+                "# if it is lost:",
+                facts.playbook("restore", restore, "-e dbops_confirm=restore:%s" % name),
+            ),
+        )
+    ]
 
 
 def check_contents(facts: Facts) -> list[Finding]:
@@ -19,7 +53,7 @@ def check_contents(facts: Facts) -> list[Finding]:
     contents = facts.contents
     if contents is None:
         return []
-    own = [table for table in contents.tables if not is_state_table(table.schema, table.name, STATE_TABLES)]
+    own = _own_tables(contents)
     found = []
     views = contents.views or (View(facts.user, ("public",)),)
     for view in views:
@@ -42,7 +76,7 @@ def check_contents(facts: Facts) -> list[Finding]:
             )
         )
     pending = facts.plan is not None and not facts.plan.empty
-    if not found and own and not pending and all(table.rows is False for table in own):
+    if not found and own and not pending and _is_empty(contents):
         found.append(
             Finding(
                 "tables_empty",
@@ -221,4 +255,4 @@ def check_migration(facts: Facts) -> list[Finding]:
     return found
 
 
-CHECKS: tuple[t.Callable[[Facts], list[Finding]], ...] = (check_contents, check_indexes, check_migration)
+CHECKS: tuple[t.Callable[[Facts], list[Finding]], ...] = (check_server_is_the_same, check_contents, check_indexes, check_migration)

@@ -47,6 +47,7 @@ KINDS: dict[str, str] = {
     "login_refused": RED,
     # the server lets us in, and the database is not usable
     "database_blocked": RED,
+    "server_replaced": RED,
     "database_missing": RED,
     "server_read_only": RED,
     "wraparound": RED,

@@ -29,6 +29,9 @@ LABEL_TARGET = "dbops.target"
 #: Seconds that the engine may take to let a removed container leave its network.
 _LEAVING_SECONDS = 10.0
 
+#: Seconds that a busy engine may take for anything but running a program.
+_PATIENCE = 120.0
+
 _ENGINE_TROUBLE = (
     (
         "permission denied while trying to connect",
@@ -199,6 +202,10 @@ class Docker:
         ids = self._call(["container", "ls", "--all", "--quiet", "--no-trunc"], kept=None).stdout.split()
         return sorted(self._inspect(ids), key=lambda container: container.name)
 
+    def present(self, containers: t.Iterable[Container]) -> list[Container]:
+        """What has become of these containers, those left out that are gone."""
+        return self._inspect([container.id for container in containers])
+
     def _inspect(self, names: t.Sequence[str]) -> list[Container]:
         """The containers of these names or ids, but those that have gone away meanwhile."""
         if not names:
@@ -214,14 +221,10 @@ class Docker:
 
         :raises EngineError: where the engine does not answer within so many seconds.
         """
-        outcome = self._call(["info", "--format", "{{.SystemTime}}"], check=False, timeout=seconds)
-        if outcome.timed_out:
-            raise EngineError(
-                "The Docker engine has not answered for %d s: look at 'systemctl status docker' and the host's load." % seconds
-            )
+        outcome = self._call(["info", "--format", "{{.SystemTime}}"], check=False, patience=seconds)
         if outcome.rc != 0:
             _raise_engine_trouble(outcome)
-            raise EngineError("docker info failed: %s" % (outcome.stderr.strip() or "exit status %d" % outcome.rc))
+            raise EngineError("docker info failed: %s" % said_by(outcome))
         return outcome.stdout.strip()
 
     def image(self, name: str) -> Image:
@@ -277,7 +280,9 @@ class Docker:
         command = ["container", "exec"] + (["--interactive"] if stdin_path else []) + (["--user", user] if user else [])
         with _environment(env or {}) as (flags, client_env):
             command += flags + [container, *argv]
-            return self._call(command, env=client_env, check=False, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout)
+            return self._call(
+                command, env=client_env, check=False, patience=None, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout
+            )
 
     def run(self, job: OneShot, timeout: float | None = None) -> Outcome:
         """Run a one-shot container to its end and remove it, also when it took too long or this side was interrupted."""
@@ -286,11 +291,11 @@ class Docker:
                 self._launch(["container", "create"], job)
                 for network in job.further_networks:
                     self._call(["network", "connect", network, job.name])
-                return self._call(["container", "start", "--attach", job.name], check=False, timeout=timeout)
-            outcome = self._launch(["container", "run"], job, check=False, timeout=timeout)
+                return self._call(["container", "start", "--attach", job.name], check=False, patience=None, timeout=timeout)
+            outcome = self._launch(["container", "run"], job, check=False, patience=None, timeout=timeout)
             if outcome.rc == 125:
                 _raise_engine_trouble(outcome)
-                raise EngineError("The engine could not start a container of image '%s': %s" % (job.image, outcome.stderr.strip()))
+                raise EngineError("The engine could not start a container of image '%s': %s" % (job.image, said_by(outcome)))
             return outcome
         finally:
             self.remove("container", job.name)
@@ -321,21 +326,35 @@ class Docker:
             if outcome.rc == 0 or any(word in said for word in ("no such", "not found", "already in progress")):
                 return
             if "active endpoints" not in said or time.monotonic() > deadline:
-                raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, outcome.stderr.strip()))
+                _raise_engine_trouble(outcome)
+                raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, said_by(outcome)))
             time.sleep(0.2)
 
     def restart(self, container: str, timeout: float = 120) -> None:
-        outcome = self._call(["container", "restart", container], check=False, timeout=timeout)
+        outcome = self._call(["container", "restart", container], check=False, patience=timeout)
         if outcome.rc != 0:
-            raise EngineError("Container '%s' did not restart: %s" % (container, outcome.stderr.strip()))
+            raise EngineError("Container '%s' did not restart: %s" % (container, said_by(outcome)))
 
     def _call(
-        self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, check: bool = True, kept: int | None = KEPT, **options: t.Any
+        self,
+        argv: t.Sequence[str],
+        env: t.Mapping[str, str] | None = None,
+        check: bool = True,
+        kept: int | None = KEPT,
+        patience: float | None = _PATIENCE,
+        **options: t.Any,
     ) -> Outcome:
+        """``patience``: how long the engine may take to answer; ``None`` for what lasts as long as a program does."""
+        if patience is not None:
+            options["timeout"] = patience
         try:
             outcome = self._execute([*self._base, *argv], env=env, kept=kept, **options)
         except FileNotFoundError:
             raise EngineError("The program 'docker' is not installed on this host, or not on the PATH of the SSH user.") from None
+        if outcome.timed_out and patience is not None:
+            raise EngineError(
+                "The Docker engine has not answered for %d s: look at 'systemctl status docker' and the host's load." % patience
+            )
         if check and outcome.rc != 0:
             _raise_failure(argv, outcome)
         return outcome
@@ -468,7 +487,16 @@ def _raise_engine_trouble(outcome: Outcome) -> None:
 
 def _raise_failure(argv: t.Sequence[str], outcome: Outcome) -> t.NoReturn:
     _raise_engine_trouble(outcome)
-    raise EngineError("docker %s %s failed: %s" % (argv[0], argv[1], outcome.stderr.strip() or "exit status %d" % outcome.rc))
+    raise EngineError("docker %s %s failed: %s" % (argv[0], argv[1], said_by(outcome)))
+
+
+#: What the client adds to the engine's sentence.
+_CLIENT_WORDS = re.compile(r"^docker: (?=Error )|(?:Run|See) 'docker [^']* --help'[^.\n]*\.?|^Usage: .*", re.MULTILINE)
+
+
+def said_by(outcome: Outcome) -> str:
+    """The engine's own sentence, in one line."""
+    return " ".join(_CLIENT_WORDS.sub("", outcome.stderr).split()) or "exit status %d" % outcome.rc
 
 
 def require_running(container: Container) -> Container:

@@ -18,11 +18,17 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import write_file
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Container, Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import KEEPALIVES, SERVER_KEEPALIVES, Address
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 
 #: Where the work folder and the password file are seen inside a one-shot container.
 _MOUNT = "/dbops"
+
+#: The name under which the service file keeps its settings.
+_SERVICE = "dbops"
+
+#: Milliseconds after which what was sent and not received ends a connection; a server on a stalling disk may let pg_restore wait.
+_UNANSWERED = 300000
 
 #: pg_dump waits at most five minutes for a table that somebody has locked, then fails and says which.
 LOCK_WAIT = "--lock-wait-timeout=300000"
@@ -30,7 +36,8 @@ LOCK_WAIT = "--lock-wait-timeout=300000"
 _ERROR = re.compile(r"\b(?:error|fatal):", re.IGNORECASE)
 
 #: What comes below an error: the server's ``DETAIL:``, and the tools' own ``pg_dump: detail: Error message from server: ...``.
-_ADDED = re.compile(r"^(?:\w+: )?(?:detail|hint): ", re.IGNORECASE)
+#: The tool's own queries of the catalogue tell nobody anything.
+_ADDED = re.compile(r"^(?:\w+: )?(?:detail|hint): (?!Query was: )", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,18 @@ class ToolBox:
                     "PGUSER": self.address.user,
                     "PGDATABASE": database,
                     "PGPASSFILE": _MOUNT + "/pgpass",
+                    "PGSERVICEFILE": _MOUNT + "/pg_service.conf",
+                    "PGSERVICE": _SERVICE,
                     "PGAPPNAME": "dbops %s %s" % (purpose, self.run_id),
-                    "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+                    "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " + SERVER_KEEPALIVES,
                     "PGTZ": "UTC",
                 },
                 network="container:" + self.server.id,
-                mounts=((self._password_file(), _MOUNT + "/pgpass", False), *mounts),
+                mounts=(
+                    (self._password_file(), _MOUNT + "/pgpass", False),
+                    (self._service_file(), _MOUNT + "/pg_service.conf", False),
+                    *mounts,
+                ),
                 user="%d:%d" % (os.getuid(), os.getgid()),
             )
         )
@@ -77,6 +90,14 @@ class ToolBox:
         if not os.path.exists(path):
             password = self.address.password.replace("\\", "\\\\").replace(":", "\\:")
             write_file(path, "*:*:*:*:%s\n" % password)
+        return path
+
+    def _service_file(self) -> str:
+        """What has no variable of its own in the environment (https://www.postgresql.org/docs/current/libpq-pgservice.html)."""
+        path = os.path.join(self.work, "pg_service.conf")
+        if not os.path.exists(path):
+            settings = dict(KEEPALIVES, tcp_user_timeout=_UNANSWERED)
+            write_file(path, "[%s]\n" % _SERVICE + "".join("%s=%d\n" % item for item in settings.items()))
         return path
 
 

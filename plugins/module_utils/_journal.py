@@ -39,7 +39,7 @@ def append(folder: str, entry: t.Mapping[str, t.Any]) -> None:
 
 
 def read(folder: str, last: int = 1000) -> list[dict[str, t.Any]]:
-    """The newest entries, oldest first. A line that a crash cut short is passed over."""
+    """The newest entries, oldest first. What is no entry (a line that a crash cut short, a stranger's) is passed over."""
     try:
         with open(os.path.join(folder, FILE_NAME), encoding="utf-8", errors="replace") as stream:
             lines = stream.readlines()[-last:]
@@ -47,10 +47,13 @@ def read(folder: str, last: int = 1000) -> list[dict[str, t.Any]]:
         return []
     except OSError as error:
         raise DbopsError("The journal in '%s' cannot be read: %s." % (folder, error.strerror)) from None
-    entries = []
-    for line in lines:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            continue
-    return entries
+    return [entry for entry in map(_parsed, lines) if entry]
+
+
+def _parsed(line: str) -> dict[str, t.Any]:
+    """An entry, empty where the line is none."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -152,10 +152,10 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         started = time.monotonic()
         try:
             outcome, waits = run_watched(operation, runner, "migrate-%d" % attempt, options.timeout, options.lock_timeout)
-        except DbopsError as error:  # interrupted, or the engine failed: say all the same what became of the schema
+            seconds = time.monotonic() - started
+            after = _read(operation)
+        except DbopsError as error:  # interrupted, or engine or server failed: say all the same what became of the schema
             raise DbopsError("%s %s" % (error.message, _state_now(operation, plan, backup)), **error.details) from None
-        seconds = time.monotonic() - started
-        after = _read(operation)
         if not failure_of(runner, outcome, options.timeout, _LIMIT):
             _require_as_planned(operation, plan, runner, outcome, after, backup)
             operation.warnings += waits

@@ -102,10 +102,8 @@ class DbopsModule(AnsibleModule):
         try:
             with begin(request, self._redactor, run_id) as operation:
                 result = work(operation, self.params)
-        except DbopsError as error:
+        except (DbopsError, OSError) as error:
             self._fail(request, run_id, started, operation, error)
-        except OSError as error:
-            self._fail(request, run_id, started, operation, DbopsError("The host's file system refused: %s" % error))
         self._succeed(request, operation, result)
 
     def examine(self, work: t.Callable[[Inquiry, dict[str, t.Any]], Result]) -> t.NoReturn:
@@ -120,10 +118,8 @@ class DbopsModule(AnsibleModule):
         _raise_on_signals()
         try:
             result = work(inquiry, self.params)
-        except DbopsError as error:
+        except (DbopsError, OSError) as error:
             self._fail(request, inquiry.run_id, inquiry.started, None, error)
-        except OSError as error:
-            self._fail(request, inquiry.run_id, inquiry.started, None, DbopsError("The host's file system refused: %s" % error))
         facts = facts_before(request, inquiry.run_id, inquiry.started, time.monotonic() - self._begun)
         self.exit_json(**self._redactor.data(dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)))
 
@@ -166,33 +162,48 @@ class DbopsModule(AnsibleModule):
         for warning in operation.warnings:
             self.warn(self._redactor.text(warning))
         facts = operation.facts()
-        if _is_recorded(request):
-            self._record(request, dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings))
-        answer = dict(result.facts, changed=result.changed, summary=[*result.summary, _closing_line(request, operation)], operation=facts)
+        entry = dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings)
+        recorded = _is_recorded(request) and self._record(request, entry)
+        closing = _closing_line(request, operation, recorded)
+        answer = dict(result.facts, changed=result.changed, summary=[*result.summary, closing], operation=facts)
         if result.diff is not None:
             answer["diff"] = result.diff
         self.exit_json(**self._redactor.data(answer))
 
-    def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, error: DbopsError) -> t.NoReturn:
+    def _fail(self, request: Request, run_id: str, started: str, operation: Operation | None, trouble: DbopsError | OSError) -> t.NoReturn:
+        error = _sentence_of(trouble)
         facts = operation.facts() if operation else facts_before(request, run_id, started, time.monotonic() - self._begun)
-        error.message += state_after_failure(request, operation, error)
+        state = state_after_failure(request, operation, error)
+        lost = operation.lost if operation else ""
+        # Each on a line of its own: what is to be typed may stand at a line's end.
+        error.message = "\n".join(dict.fromkeys(part for part in (lost, error.message, state) if part))
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
         self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
 
-    def _record(self, request: Request, entry: dict[str, t.Any]) -> None:
+    def _record(self, request: Request, entry: dict[str, t.Any]) -> bool:
+        """Whether it could be written down."""
         if not os.path.isdir(request.backup_dir):
-            return  # nothing was done yet, and what is wrong with the folder is in the message
+            return False  # nothing was done yet, and what is wrong with the folder is in the message
         caller = request.caller
         entry = dict(entry, operator=caller.operator, controller=caller.controller, revision=caller.revision, finished=timestamp(utc_now()))
         try:
             _journal.append(request.backup_dir, self._redactor.data(entry))
         except DbopsError as trouble:
             self.warn(self._redactor.text(trouble.message))
+            return False
+        return True
 
 
-def _closing_line(request: Request, operation: Operation) -> str:
+def _sentence_of(trouble: DbopsError | OSError) -> DbopsError:
+    if isinstance(trouble, DbopsError):
+        return trouble
+    where = "%s: " % trouble.filename if trouble.filename else ""
+    return DbopsError("The host's file system refused: %s%s." % (where, trouble.strerror or trouble))
+
+
+def _closing_line(request: Request, operation: Operation, recorded: bool) -> str:
     """Where, how long, and where it is written down."""
     server = operation.server
     line = "Run %s on '%s' (container '%s', PostgreSQL %s) took %s." % (
@@ -202,9 +213,9 @@ def _closing_line(request: Request, operation: Operation) -> str:
         server.version,
         duration_text(operation.seconds),
     )
-    if _is_recorded(request):
+    if recorded:
         return line + " It is in the journal '%s'." % os.path.join(operation.archive.folder, _journal.FILE_NAME)
-    return line + " Nothing was changed."
+    return line if _is_recorded(request) else line + " Nothing was changed."
 
 
 def _is_recorded(request: Request) -> bool:
@@ -213,14 +224,15 @@ def _is_recorded(request: Request) -> bool:
 
 
 def _raise_on_signals() -> None:
-    """A cancelled job (TERM) or a closed terminal (HUP) ends through every clean-up on the way out."""
+    """A cancelled job (TERM), a closed terminal (HUP) or Ctrl-C (INT) ends through every clean-up on the way out."""
+    ending = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
     def interrupt(number: int, _frame: t.Any) -> t.NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for further in ending:
+            signal.signal(further, signal.SIG_IGN)
         raise Interrupted(
             "Interrupted by signal %d; what was under way was undone as far as possible. The next run finishes the clean-up." % number
         )
 
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
+    for number in ending:
+        signal.signal(number, interrupt)

@@ -68,6 +68,7 @@ class Limits:
 class Backups:
     """The backups on the target. ``age`` in seconds; ``intact``: the newest one's files are there in full size; ``growth``: bytes a day.
 
+    ``elsewhere``: where there is none of this server, the newest of another one (which this may have taken the place of).
     Each was verified when it was made: else it would not have its name. ``offsite``: copies elsewhere, which this collection does not make.
     """
 
@@ -81,6 +82,7 @@ class Backups:
     growth: float | None = None
     unreadable: tuple[str, ...] = ()
     offsite: str = "none"
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)

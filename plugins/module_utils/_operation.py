@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Container, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
-from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, resolve
+from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, host_of, resolve
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Connection
@@ -91,7 +91,7 @@ class Inquiry:
 class Operation:
     """An operation under way. ``maintenance`` is an autocommit session in the maintenance database.
 
-    ``live``: the OID that the database had at the start, 0 where there was none.
+    ``live``: the OID that the database had at the start, 0 where there was none. ``lost``: what had gone when it failed.
     """
 
     request: Request
@@ -112,6 +112,7 @@ class Operation:
     _clock: float = field(default_factory=time.monotonic)
     _phase: str = ""
     _folders: dict[str, str] = field(default_factory=dict)
+    lost: str = ""
 
     @property
     def database(self) -> str:
@@ -136,16 +137,20 @@ class Operation:
         return _guard.restore_command(self.evidence, what)
 
     @contextlib.contextmanager
-    def after(self, done: str) -> t.Iterator[None]:
+    def after(self, done: str, **details: t.Any) -> t.Iterator[None]:
         """An error (or an interruption) from here on says as well what had been done by then, and the way back."""
         try:
             yield
         except DbopsError as error:
-            raise DbopsError("%s %s" % (error.message, done), **error.details) from None
+            raise DbopsError("%s %s" % (error.message, done), **dict(error.details, **details)) from None
 
     def after_swap(self, kept: str) -> contextlib.AbstractContextManager[None]:
         undo = " What it was is kept as '%s'. To undo: %s" % (kept, self.restore_command("undo")) if kept else ""
-        return self.after("The database had been swapped before that." + undo)
+        return self.after("The database had been swapped before that." + undo, swapped=True)
+
+    @property
+    def swap_begun(self) -> bool:
+        return any(phase.endswith(": swap") for phase in self._measured_phases())
 
     @property
     def application(self) -> str:
@@ -184,8 +189,12 @@ class Operation:
     def tools(self) -> ToolBox:
         return ToolBox(self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"))
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return tuple(self._folders.values())
+
     def close(self) -> None:
-        for path in self._folders.values():
+        for path in self.folders:
             shutil.rmtree(path, ignore_errors=True)
 
     @property
@@ -275,25 +284,70 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
                 _prepare(operation)
             yield operation
             operation.enter("")
+        except (Busy, Refused, Interrupted):
+            raise
+        except Exception:
+            operation.lost = what_was_lost(operation)
+            raise
         finally:
             operation.close()
 
 
 def state_after_failure(request: Request, operation: Operation | None, error: DbopsError) -> str:
     """What a restore or a reset that failed has to say of the live database, looked up anew; empty where the error tells it itself."""
-    if request.operation not in REPLACES or request.check_mode or isinstance(error, (Refused, Busy)) or "rejected" in error.details:
+    told = "rejected" in error.details or "swapped" in error.details
+    if request.operation not in REPLACES or request.check_mode or isinstance(error, (Refused, Busy)) or told:
         return ""
     if operation is None:
-        return " The live database is untouched: nothing was begun."
+        return "The live database is untouched: nothing was begun."
     target = operation.target
     try:
         with session(target.address, target.maintenance_database, operation.application, read_only=True) as connection:
             live = _database.identity(connection, operation.database)
+            name = _database.name_of(connection, operation.live)
     except DbopsError:
-        return " Whether the live database is still the same cannot be asked: the server does not answer."
-    if live != operation.live:
-        return ""  # it was swapped: see after_swap
-    return " The live database is untouched: '%s' is still the one with OID %d." % (operation.database, live) if live else ""
+        if not operation.swap_begun:
+            return "The live database is untouched: the swap had not begun."
+        return "Whether the live database is still the same cannot be asked: the server does not answer."
+    if live == operation.live:
+        return "The live database is untouched: '%s' is still the one with OID %d." % (operation.database, live) if live else ""
+    if name and not live:
+        return "Somebody renamed '%s' while this ran: it is called '%s' now, and untouched." % (operation.database, name)
+    return "" if live else "There is no database '%s' any more: somebody dropped it while this ran." % operation.database
+
+
+def what_was_lost(operation: Operation) -> str:
+    """What an operation stands on and is not there any more when it fails: the likeliest cause. Empty where all of it is there.
+
+    To be asked before the work folders are removed.
+    """
+    for folder in operation.folders:
+        if not os.path.isdir(folder):
+            return "The folder '%s' was removed while this ran: run this again." % folder
+    containers = (operation.target.container, *operation.target.backends)
+    try:
+        found = {container.id: container for container in operation.docker.present(containers)}
+        gone = [container.name for container in containers if container.id not in found]
+        if gone:
+            return "Container '%s' was removed while this ran: see that it is there, then run this again." % gone[0]
+        return _server_lost(found[operation.target.container.id], operation.target)
+    except DbopsError as error:
+        return error.message
+
+
+def _server_lost(now: Container, target: Target) -> str:
+    if now.status == "paused":
+        return "Container '%s' is paused: 'docker unpause %s', then run this again." % (now.name, now.name)
+    if not now.running:
+        return (
+            "Container '%s' has stopped while this ran (exit status %d): see why with 'docker logs --tail 50 %s', start it with"
+            " 'docker start %s', then run this again." % (now.name, now.exit_code, now.name, now.name)
+        )
+    if now.started != target.container.started:
+        return "Container '%s' was restarted while this ran: run this again." % now.name
+    if host_of(now) != target.address.host:
+        return "Container '%s' has another address than when this began: run this again." % now.name
+    return ""
 
 
 def _require_ones_own(request: Request, maintenance: Connection) -> None:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
 import typing as t
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ __all__ = [
     "connect",
     "end_sessions",
     "execute",
+    "give_up",
     "read_server",
     "require_psycopg2",
     "row",
@@ -49,6 +52,17 @@ __all__ = [
 
 #: Oldest server that is tested (https://www.postgresql.org/support/versioning/).
 OLDEST_VERSION = 140000
+
+#: How a session notices within half a minute that its server's address is gone: a killed container does not say goodbye
+#: (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-KEEPALIVES). A server that is only slow answers all the same.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+#: The same for the server's side, which would hold a lock for two hours for a client that it cannot reach any more
+#: (https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE).
+SERVER_KEEPALIVES = " ".join("-c tcp_%s=%d" % item for item in KEEPALIVES.items())
+
+#: The same for what was sent and not received, in milliseconds. Not for programs that send much: a slow server may let them wait longer.
+_UNANSWERED = 30000
 
 #: SQLSTATE insufficient_privilege (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _NO_RIGHT = "42501"
@@ -119,11 +133,14 @@ def connect(address: Address, database: str, application: str, read_only: bool =
     :raises ServerError: with PostgreSQL's own sentence.
     """
     require_psycopg2()
-    options = "-c search_path=pg_catalog" + (" -c default_transaction_read_only=on" if read_only else "")
+    options = "-c search_path=pg_catalog " + SERVER_KEEPALIVES + (" -c default_transaction_read_only=on" if read_only else "")
     options += " -c lock_timeout=" + lock_timeout if lock_timeout else ""
     psycopg2.extensions.set_wait_callback(None)  # else connect_timeout would not count
+    patience: dict[str, t.Any] = dict(KEEPALIVES, tcp_user_timeout=_UNANSWERED)
+    if psycopg2.extensions.libpq_version() < 120000:
+        patience.pop("tcp_user_timeout")
     try:
-        connection = psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             host=address.host,
             port=address.port,
             user=address.user,
@@ -131,10 +148,8 @@ def connect(address: Address, database: str, application: str, read_only: bool =
             dbname=database,
             application_name=application,
             connect_timeout=10,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
             options=options,
+            **patience,
         )
     except psycopg2.OperationalError as error:
         raise ServerError(_connect_sentence(str(error), address, database), postgresql=str(error).strip()) from None
@@ -155,10 +170,19 @@ def session(address: Address, database: str, application: str, read_only: bool =
             " Role '%s' (dbops_user) lacks a right: restore and reset need a superuser." % address.user if error.pgcode == _NO_RIGHT else ""
         )
         raise ServerError(
-            "PostgreSQL refused in database '%s': %s%s" % (database, str(error).strip(), advice), sqlstate=error.pgcode
+            "PostgreSQL refused in database '%s': %s%s" % (database, " ".join(str(error).split()), advice), sqlstate=error.pgcode
         ) from None
     finally:
         connection.close()
+
+
+def give_up(connection: Connection) -> None:
+    """End what another thread waits for in this session, also where the server is gone and cannot be asked to cancel it."""
+    try:
+        connection.cancel()
+    except psycopg2.Error:
+        with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 def _connect_sentence(error: str, address: Address, database: str) -> str:

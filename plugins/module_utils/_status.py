@@ -155,7 +155,7 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
     backups, unreadable = Archive(request.backup_dir).catalogue(request.target.database)
     own = [backup for backup in backups if not server or backup.manifest.server_identifier == server]
     if not own:
-        return Backups(unreadable=tuple(unreadable))
+        return Backups(unreadable=tuple(unreadable), elsewhere=backups[0].manifest.id if backups else "")
     newest = own[0].manifest
     made = moment(newest.created)
     due = timestamp(made + datetime.timedelta(hours=limits.backup_hours)) if limits.backup_hours else ""

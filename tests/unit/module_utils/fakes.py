@@ -179,6 +179,9 @@ class FakeDocker:
                 return container
         raise EngineError("There is no container '%s' on this host." % name)
 
+    def present(self, containers: t.Iterable[Container]) -> list[Container]:
+        return [self.containers[container.id] for container in containers if container.id in self.containers]
+
     def image(self, name: str) -> Image:
         if name not in self.images:
             raise EngineError("Image '%s' is not on this host: pull it first with 'docker pull %s'." % (name, name))

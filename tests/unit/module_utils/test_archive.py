@@ -476,6 +476,7 @@ def test_free_space_is_told_before_the_folder_exists(tmp_path: Path) -> None:
         Archive(str(tmp_path / "backups" / "chat")).free_space()
 
 
-def test_a_relative_folder_is_refused() -> None:
-    with pytest.raises(DbopsError, match="dbops_backup_dir has to be an absolute path on the target host, not 'backups'"):
-        Archive("backups")
+@pytest.mark.parametrize("folder", ["backups", "~/backups", "/opt/back\nups", "/opt/\x1b[2J"])
+def test_a_folder_that_is_no_absolute_path_in_one_line_is_refused(folder: str) -> None:
+    with pytest.raises(DbopsError, match="dbops_backup_dir has to be an absolute path in one line on the target host, not '"):
+        Archive(folder)

@@ -72,7 +72,7 @@ def test_a_backend_that_crashed_since_is_not_well(seen: t.Any) -> None:
 
 
 def test_a_backend_that_was_replaced_meanwhile_is_not_well_rather_than_an_error() -> None:
-    assert "no container 'good-id'" in _backend.unhealthy(engine(), [GOOD], 0)[0]
+    assert _backend.unhealthy(engine(), [GOOD], 0) == ["Backend 'good' was removed."]
 
 
 def test_a_backend_that_was_stopped_on_purpose_is_left_alone() -> None:

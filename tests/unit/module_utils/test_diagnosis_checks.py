@@ -130,6 +130,14 @@ FAILED = {
     "run_id": OTHER_RUN,
     "message": "The migration failed. The schema was left changed: + column x.",
 }
+KEPT_ELSEWHERE = {
+    "operation": "backup",
+    "result": "ok",
+    "database": "chat_preview",
+    "server_id": "1",
+    "backup": "chat_preview_1",
+    "finished": "then",
+}
 DATA = "the server's data"
 
 #: What is so, and the kind that has to come first.
@@ -164,6 +172,10 @@ CASES: list[tuple[str, dict[str, t.Any]]] = [
     ("too_many_connections", server(databases=(Database("chat_preview", limit=5, sessions=5),))),
     ("login_refused", refused('role "x" is not permitted to log in')),
     ("database_blocked", server(databases=(Database("chat_preview", open=False),), swapping=OTHER_RUN)),
+    (
+        "server_replaced",
+        {**server(identifier="2"), **contents(EMPTY, Table("public", "schema_migrations", True)), "journal": (KEPT_ELSEWHERE,)},
+    ),
     ("database_missing", server(databases=(Database("chat_preveiw"),))),
     ("server_read_only", server(in_recovery=True)),
     ("server_read_only", server(read_only=(("database 'chat_preview'", "ALTER DATABASE chat_preview RESET x"),))),
@@ -258,6 +270,17 @@ def test_every_kind_is_found_once() -> None:
 def test_a_later_success_makes_a_failed_migration_history() -> None:
     restored = {"operation": "restore", "result": "ok", "changed": True, "run_id": OTHER_RUN}
     assert judge(facts(journal=(FAILED, restored))) == []
+
+
+def test_a_replaced_server_is_told_from_a_move_that_is_over() -> None:
+    lost = facts(**server(identifier="2"), **contents(EMPTY), journal=(KEPT_ELSEWHERE, dict(KEPT_ELSEWHERE, server_id="2", backup="new")))
+    first = judge(lost)[0]
+    assert first.kind == "server_replaced" and "until then (it is 2, that was 1)" in first.found
+    assert any("restore.yml -l chat-preview -e dbops_restore_backup=chat_preview_1 " in line for line in first.do)
+    assert judge(facts(**server(identifier="2"), journal=(KEPT_ELSEWHERE,))) == [], "the data is here"
+    assert judge(facts(**server(identifier="1"), **contents(EMPTY), journal=(KEPT_ELSEWHERE,)))[0].kind == "tables_empty"
+    other = dict(KEPT_ELSEWHERE, database="shop")
+    assert judge(facts(**server(identifier="2"), **contents(EMPTY), journal=(other,)))[0].kind == "tables_empty"
 
 
 def test_the_same_fault_of_several_backends_is_one_finding() -> None:

@@ -37,7 +37,11 @@ def test_a_dump_runs_in_the_databases_own_image_and_network_as_this_user(tmp_pat
     assert (job.image, job.network) == ("sha256:server", "container:db-id")
     assert job.user == "%d:%d" % (os.getuid(), os.getgid())
     assert job.labels == {"dbops.run": RUN, "dbops.target": "1/chat"}
-    assert job.mounts == ((str(tmp_path / "pgpass"), "/dbops/pgpass", False), ("/work", "/dbops/backup", True))
+    assert job.mounts == (
+        (str(tmp_path / "pgpass"), "/dbops/pgpass", False),
+        (str(tmp_path / "pg_service.conf"), "/dbops/pg_service.conf", False),
+        ("/work", "/dbops/backup", True),
+    )
 
 
 def test_without_a_snapshot_none_is_named(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_reading_back_and_restoring_only_read_the_backup(tmp_path: Path) -> None
     assert docker.jobs[0].argv == ("pg_restore", "--file=/dev/null", "/dbops/backup/dump")
     assert docker.jobs[1].argv == ("pg_restore", "--exit-on-error", "--no-password", "--jobs=2", "--dbname=", "/dbops/backup/dump")
     assert docker.jobs[1].env["PGDATABASE"] == "chat_next"
-    assert [job.mounts[1] for job in docker.jobs] == [("/work", "/dbops/backup", False)] * 2
+    assert [job.mounts[-1] for job in docker.jobs] == [("/work", "/dbops/backup", False)] * 2
 
 
 def test_the_password_travels_in_a_private_file_only(tmp_path: Path) -> None:
@@ -66,6 +70,16 @@ def test_the_password_travels_in_a_private_file_only(tmp_path: Path) -> None:
     assert "a:b" not in repr(job)
     assert job.env["PGPASSFILE"] == "/dbops/pgpass"
     assert (job.env["PGHOST"], job.env["PGPORT"], job.env["PGUSER"]) == ("h", "5432", "u")
+
+
+def test_the_tools_notice_a_server_whose_address_is_gone(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    tools(tmp_path, docker).run("x", ["psql"])
+    assert (tmp_path / "pg_service.conf").read_text().splitlines() == [
+        "[dbops]", "keepalives_idle=10", "keepalives_interval=5", "keepalives_count=3", "tcp_user_timeout=300000",
+    ]  # fmt: skip
+    job = docker.jobs[0]
+    assert (job.env["PGSERVICEFILE"], job.env["PGSERVICE"]) == ("/dbops/pg_service.conf", "dbops")
 
 
 def test_the_password_file_is_written_once(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _operation
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Refused, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, EngineError, Refused, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import begin, clean_up, new_run_id, temporary_leftovers, timestamp
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
@@ -271,15 +272,16 @@ def test_facts_name_everything_and_hold_json_types_only() -> None:
 FAILURE = DbopsError("no")
 
 
-def failed(world_request: t.Any, now: int, error: DbopsError = FAILURE, live: int = 16384) -> str:
+def failed(world_request: t.Any, now: int, error: DbopsError = FAILURE, live: int = 16384, name: str = "", phase: str = "x") -> str:
     running = operation(Path("/b"), FakeConnection(), FakeDocker())
     running.live = live
+    running.enter(phase)
 
     @contextlib.contextmanager
     def look(*_arguments: t.Any, **_options: t.Any) -> t.Iterator[t.Any]:
         if now < 0:
             raise DbopsError("The server does not answer.")
-        yield FakeConnection({"SELECT oid": [(now,)]})
+        yield FakeConnection({"SELECT oid": [(now,)], "SELECT datname": [(name,)] if name else []})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_operation, "session", look)
@@ -291,16 +293,86 @@ def replacing(**changes: t.Any) -> t.Any:
 
 
 def test_a_failed_restore_proves_that_the_live_database_is_untouched() -> None:
-    assert failed(replacing(), now=16384) == " The live database is untouched: 'chat' is still the one with OID 16384."
-    assert failed(replacing(), now=16999) == "", "it was swapped: the error itself says so"
+    assert failed(replacing(), now=16384) == "The live database is untouched: 'chat' is still the one with OID 16384."
     assert failed(replacing(), now=0, live=0) == ""
-    assert failed(replacing(), now=-1).startswith(" Whether the live database is still the same cannot be asked")
-    assert _operation.state_after_failure(replacing(), None, FAILURE) == " The live database is untouched: nothing was begun."
+    assert _operation.state_after_failure(replacing(), None, FAILURE) == "The live database is untouched: nothing was begun."
 
 
-@pytest.mark.parametrize("error", [Refused("no"), Busy("no"), DbopsError("swapped back", rejected="chat_rejected")])
+def test_a_server_that_does_not_answer_leaves_doubt_only_once_the_swap_has_begun() -> None:
+    assert failed(replacing(), now=-1, phase="restore: load") == "The live database is untouched: the swap had not begun."
+    doubt = "Whether the live database is still the same cannot be asked"
+    assert failed(replacing(), now=-1, phase="restore: swap").startswith(doubt)
+    assert failed(replacing(operation="reset"), now=-1, phase="reset: swap").startswith(doubt)
+
+
+def test_a_database_that_somebody_renamed_or_dropped_meanwhile_is_told_of() -> None:
+    assert (
+        failed(replacing(), now=0, name="chat_mine")
+        == "Somebody renamed 'chat' while this ran: it is called 'chat_mine' now, and untouched."
+    )
+    assert failed(replacing(), now=0) == "There is no database 'chat' any more: somebody dropped it while this ran."
+
+
+@pytest.mark.parametrize("error", [Refused("no"), Busy("no"), DbopsError("back", rejected="chat_rejected"), DbopsError("no", swapped=True)])
 def test_an_error_that_tells_the_state_itself_is_left_alone(error: DbopsError) -> None:
     assert failed(replacing(), now=16384, error=error) == ""
+
+
+def test_after_a_swap_the_error_says_so_and_nothing_doubts_it() -> None:
+    with pytest.raises(DbopsError, match="swapped before that") as raised, operation().after_swap("chat_before"):
+        raise FAILURE
+    assert failed(replacing(), now=16999, error=raised.value) == ""
+
+
+SERVER = container("chat-postgres-prod", started="2026-11-23T02:00:01Z")
+BACKEND = container("chat-backend")
+
+
+def lost(*there: t.Any, folder: str = "") -> str:
+    running = operation(Path("/b"), FakeConnection(), FakeDocker(*there))
+    running.target = replace(
+        running.target, container=SERVER, address=replace(running.target.address, host="172.19.0.4"), backends=(BACKEND,)
+    )
+    if folder:
+        running._folders["backup"] = folder
+    return _operation.what_was_lost(running)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ((SERVER, BACKEND), ""),
+        (
+            (replace(SERVER, status="exited", exit_code=137), BACKEND),
+            "Container 'chat-postgres-prod' has stopped while this ran (exit status 137)",
+        ),
+        ((replace(SERVER, status="paused"), BACKEND), "Container 'chat-postgres-prod' is paused: 'docker unpause chat-postgres-prod'"),
+        ((replace(SERVER, started="2026-11-23T03:00:01Z"), BACKEND), "Container 'chat-postgres-prod' was restarted while this ran"),
+        ((replace(SERVER, endpoints=()), BACKEND), "Container 'chat-postgres-prod' has no address"),
+        ((replace(SERVER, endpoints=(Endpoint("chat", "172.19.0.9"),)), BACKEND), "Container 'chat-postgres-prod' has another address"),
+        ((BACKEND,), "Container 'chat-postgres-prod' was removed while this ran"),
+        ((SERVER,), "Container 'chat-backend' was removed while this ran"),
+        ((SERVER, replace(BACKEND, status="exited")), ""),
+    ],
+)
+def test_what_went_away_meanwhile_is_the_likeliest_cause(there: tuple[t.Any, ...], words: str) -> None:
+    assert lost(*there).startswith(words) if words else lost(*there) == ""
+
+
+def test_a_work_folder_that_somebody_removed_is_named(tmp_path: Path) -> None:
+    assert lost(SERVER, BACKEND, folder=str(tmp_path)) == ""
+    gone = str(tmp_path / "gone")
+    assert lost(SERVER, BACKEND, folder=gone) == "The folder '%s' was removed while this ran: run this again." % gone
+
+
+def test_an_engine_that_went_away_is_the_cause_in_its_own_words() -> None:
+    running = operation(Path("/b"), FakeConnection(), FakeDocker())
+
+    def present(_containers: t.Any) -> t.NoReturn:
+        raise EngineError("The Docker engine does not answer.")
+
+    running.docker.present = present
+    assert _operation.what_was_lost(running) == "The Docker engine does not answer."
 
 
 def test_only_what_replaces_the_live_database_tells_of_it() -> None:

@@ -66,7 +66,8 @@ def test_a_session_says_who_it_is_and_notices_a_dead_line(dialled: list) -> None
         "chat",
     )
     assert asked["application_name"] == "dbops backup x"
-    assert asked["connect_timeout"] == 10 and asked["keepalives_idle"] == 30
+    assert asked["connect_timeout"] == 10 and asked["keepalives_idle"] == 10 and asked["tcp_user_timeout"] == 30000
+    assert "-c tcp_keepalives_idle=10 " in asked["options"], "the server lets go of a lock whose holder it cannot reach"
     assert "search_path=pg_catalog" in asked["options"] and "read_only" not in asked["options"]
     assert connection.autocommit and connection.encoding == "UTF8"
 

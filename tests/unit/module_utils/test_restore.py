@@ -437,14 +437,14 @@ def test_a_file_is_loaded_by_psql_in_one_transaction_and_compared_with_its_own_r
     result = stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
     argv = stage.docker.jobs[0].argv
     assert argv[0] == "psql" and {"--single-transaction", "--set=ON_ERROR_STOP=1", "--no-psqlrc"} <= set(argv)
-    assert stage.docker.jobs[0].mounts[1] == (str(tmp_path / "old.sql"), "/dbops/file", False)
+    assert stage.docker.jobs[0].mounts[-1] == (str(tmp_path / "old.sql"), "/dbops/file", False)
     assert "every count compared with the rows in the file" in result.summary[0]
 
 
 def test_a_compressed_file_is_unpacked_privately_first_and_gone_afterwards(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "old.sql.gz").write_bytes(gzip.compress(recorded("pg_dump_17.sql").encode()))
     assert stage.restore(str(tmp_path / "old.sql.gz")).changed
-    source = stage.docker.jobs[0].mounts[1][0]
+    source = stage.docker.jobs[0].mounts[-1][0]
     assert source.endswith("dump.sql") and not Path(source).exists()
 
 

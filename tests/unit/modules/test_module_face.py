@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 #: All but the one to which a database that cannot be reached is an answer.
 NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status"})
 #: What the modules that replace the live database add to an error that came before they began.
-BEGUN = dict.fromkeys(("database_reset", "restore"), " The live database is untouched: nothing was begun.")
+BEGUN = dict.fromkeys(("database_reset", "restore"), "\nThe live database is untouched: nothing was begun.")
 
 READERS = {"backup_info", "database_diagnosis", "database_info", "preview_branch_info"}
 #: Those that begin operations themselves, where they can.

@@ -23,7 +23,17 @@ GUIDES = ("docs/troubleshooting.md", "docs/troubleshooting.ja.md")
 
 ERRORS = {"DbopsError", "Refused", "ServerError", "EngineError", "Busy", "Interrupted"}
 #: Functions that make sentences of which messages are put together.
-SENTENCES = {"doubts", "wrong_server", "failure_of", "_trouble", "tool_failure", "_connect_sentence"}
+SENTENCES = {
+    "doubts",
+    "wrong_server",
+    "failure_of",
+    "_trouble",
+    "tool_failure",
+    "_connect_sentence",
+    "state_after_failure",
+    "what_was_lost",
+    "_server_lost",
+}
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}
 
