@@ -330,12 +330,26 @@ def what_was_lost(operation: Operation) -> str:
         gone = [container.name for container in containers if container.id not in found]
         if gone:
             return "Container '%s' was removed while this ran: see that it is there, then run this again." % gone[0]
-        return _server_lost(found[operation.target.container.id], operation.target)
+        return _container_lost(found[operation.target.container.id], operation.target) or _server_lost(operation)
     except DbopsError as error:
         return error.message
 
 
-def _server_lost(now: Container, target: Target) -> str:
+def _server_lost(operation: Operation) -> str:
+    """A server says goodbye some time before its container has stopped."""
+    target = operation.target
+    try:
+        with session(target.address, target.maintenance_database, operation.application, read_only=True):
+            return ""
+    except ServerError as error:
+        return (
+            "The server in container '%s' takes no connections any more: see with 'docker logs --tail 50 %s' whether somebody stops or"
+            " restarts it, then run this again. PostgreSQL says: %s"
+            % (target.container.name, target.container.name, error.details.get("postgresql", error.message))
+        )
+
+
+def _container_lost(now: Container, target: Target) -> str:
     if now.status == "paused":
         return "Container '%s' is paused: 'docker unpause %s', then run this again." % (now.name, now.name)
     if not now.running:

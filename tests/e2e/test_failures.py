@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
 import pytest
 
-from controller import Controller, Run
+from broken import answers
+from controller import Controller, Run, Started
 from faults import Eye, Hand, damaged_backups, journal, left_behind, stop_in
 from stack import Server, Stack, as_root, command, wait_until
 from traffic import holding, waiting_for_locks
+
+#: A run, and what ends its waiting.
+Waiting = tuple[Started, Callable[[], None]]
 
 RESTORE = {"dbops_confirm": "restore:chat"}
 
@@ -223,6 +228,78 @@ class TestTheDumpDies:
             failed = controller.run("backup", "-l", "production", dbops_user="reader", dbops_password="reader-secret")
         assert_no_backup(failed, stack, production, "permission denied for table")
         assert "reader-secret" not in failed.output
+
+
+class TestTheServerGoes:
+    """What an operation stands on goes away under it: the container is named as the cause, and its lock does not stay."""
+
+    @pytest.fixture
+    def dumping(self, v2: None, controller: Controller, production: Server) -> Iterator[Waiting]:
+        """A backup whose dump waits behind a table lock, and what lets go of that."""
+        with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE") as let_go:
+            backing_up = controller.start("backup", "-l", "production")
+            wait_until(lambda: any(query.startswith("LOCK TABLE") for query in waiting_for_locks(production)))
+            yield backing_up, let_go
+
+    def test_killed(self, dumping: Waiting, controller: Controller, stack: Stack, production: Server) -> None:
+        backing_up, _let_go = dumping
+        with gone(production, "kill", "start"):
+            failed = backing_up.wait(120)
+        assert_no_backup(failed, stack, production, f"'docker start {production.name}'")
+        assert failed.message.startswith(f"Container '{production.name}' has stopped while this ran (exit status 137)"), failed.message
+        assert controller.run("backup", "-l", "production").ok
+
+    @pytest.mark.long
+    def test_restarted_during_a_restore(self, v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+        path = f"{stack.folder}/opt/backups/by_hand.sql"
+        edit = "sed '0,/^CREATE TABLE/s//SELECT pg_sleep(60);\\n&/'"
+        stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres chat | {edit} > {path}")
+        restoring = controller.start("restore", "-l", "production", dbops_restore_backup=path, **RESTORE)
+        sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%%'"
+        wait_until(lambda: production.rows(sleeping, database="postgres"), 60)
+        with gone(production, "restart"):
+            failed = restoring.wait(120)
+        assert_untouched(failed, f"ontainer '{production.name}' ")
+        assert controller.run("backup", "-l", "production").ok
+        assert left_behind(stack) == []
+
+    @pytest.mark.long
+    def test_cut_off_from_its_network(self, dumping: Waiting, controller: Controller, stack: Stack, production: Server) -> None:
+        """Neither side can tell the other that it is gone: both have to find out, the server to free the lock."""
+        backing_up, let_go = dumping
+        networks = production.inspect()["NetworkSettings"]["Networks"]
+        [(network, place)] = networks.items()
+        aliases = [word for alias in place["Aliases"] or [] for word in ("--alias", alias)]
+        command("docker", "network", "disconnect", network, production.name)
+        time.sleep(30)  # so long the line is watched; if it comes back earlier, all goes on
+        command("docker", "network", "connect", *aliases, network, production.name)
+        wait_until(lambda: answers(production))
+        let_go()
+        done = controller.run("backup", "-l", "production", dbops_lock_wait=20)
+        assert done.ok, done.output
+        assert not backing_up.wait(400).ok
+        assert left_behind(stack) == []
+
+    def test_the_work_folder(self, dumping: Waiting, stack: Stack, production: Server, hand: Hand) -> None:
+        """Somebody tidies up."""
+        backing_up, let_go = dumping
+        hand.do(f"rm -r {production.backups}/.dbops-*")
+        let_go()
+        assert_no_backup(
+            backing_up.wait(), stack, production, "was removed while this ran: run this again", f"{production.backups}/.dbops-"
+        )
+
+
+@contextlib.contextmanager
+def gone(server: Server, away: str, back: str = "") -> Iterator[None]:
+    """Two verbs of `docker container`; afterwards the server answers."""
+    command("docker", "container", away, server.name)
+    try:
+        yield
+    finally:
+        if back:
+            command("docker", "container", back, server.name)
+        wait_until(lambda: answers(server), 60)
 
 
 @contextlib.contextmanager

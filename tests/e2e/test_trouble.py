@@ -12,7 +12,7 @@ import shlex
 import pytest
 
 from controller import ROOT, Controller
-from faults import Hand
+from faults import Hand, journal, left_behind
 from stack import BACKEND, Server, Stack, command, wait_until
 from traffic import APPLICATION, Reader, holding, waiting_for_locks
 
@@ -193,6 +193,20 @@ class TestKilled:
         assert stack.backups(production) == [whole, done.result()["backup"]["id"]]
         assert [name for name in stack.backup_files(production) if name.startswith(".dbops-")] == []
         assert stack.leftovers() == []
+
+    def test_a_backup_that_is_interrupted_at_the_keyboard_says_so_in_the_journal(
+        self, v2: None, controller: Controller, stack: Stack, production: Server, hand: Hand
+    ) -> None:
+        """Ctrl-C reaches the module itself where Ansible works without SSH; a second one must not break the clean-up."""
+        with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
+            backing_up = controller.start("backup", "-l", "production")
+            wait_until(lambda: any(query.startswith("LOCK TABLE") for query in waiting_for_locks(production)))
+            modules = " ".join(hand.modules())
+            hand.do(f"kill -INT {modules}; sleep 0.1; kill -INT {modules} 2>/dev/null || true")
+            stopped = backing_up.wait()
+        assert not stopped.ok and "Interrupted by signal 2" in stopped.message
+        assert journal(stack, production)[-1]["message"] == stopped.message
+        assert left_behind(stack) == [] and stack.backups(production) == []
 
     def test_a_migration_that_is_killed_frees_the_database(
         self, v1: None, controller: Controller, stack: Stack, production: Server, hand: Hand

@@ -519,6 +519,15 @@ def as_filled(_bench: Workbench) -> Iterator[Variables]:
 
 
 @contextlib.contextmanager
+def replaced(bench: Workbench) -> Iterator[Variables]:
+    """The journal tells of a backup that was made on the server before; this one has been set up anew."""
+    with bench.server() as server:
+        assert bench.controller.run("backup", "-l", "preview").ok
+        sql_inside(server, f"CREATE DATABASE {bench.preview.database}")
+        yield aimed_at(server, dbops_database=bench.preview.database)
+
+
+@contextlib.contextmanager
 def planned(_bench: Workbench) -> Iterator[Variables]:
     yield {"dbops_diagnose_plan": True}
 
@@ -726,6 +735,7 @@ BROKEN: tuple[Broken, ...] = (
         long=True,
     ),
     Broken("the database has another name", database_renamed, "database_missing", ("chat_elsewhere",), long=True),
+    Broken("the server was set up anew", replaced, "server_replaced", ("is not the one that held", "dbops_restore_backup=chat_preview_2")),
     Broken("an interrupted swap has left the database closed", database_blocked, "database_blocked", (DEAD_RUN,)),
     Broken(
         "the database is read-only",

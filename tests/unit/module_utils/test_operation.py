@@ -328,14 +328,22 @@ SERVER = container("chat-postgres-prod", started="2026-11-23T02:00:01Z")
 BACKEND = container("chat-backend")
 
 
-def lost(*there: t.Any, folder: str = "") -> str:
+def lost(*there: t.Any, folder: str = "", refusal: str = "") -> str:
+    @contextlib.contextmanager
+    def look(*_arguments: t.Any, **_options: t.Any) -> t.Iterator[t.Any]:
+        if refusal:
+            raise ServerError("Cannot connect", postgresql=refusal)
+        yield FakeConnection()
+
     running = operation(Path("/b"), FakeConnection(), FakeDocker(*there))
     running.target = replace(
         running.target, container=SERVER, address=replace(running.target.address, host="172.19.0.4"), backends=(BACKEND,)
     )
     if folder:
         running._folders["backup"] = folder
-    return _operation.what_was_lost(running)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_operation, "session", look)
+        return _operation.what_was_lost(running)
 
 
 @pytest.mark.parametrize(
@@ -357,6 +365,12 @@ def lost(*there: t.Any, folder: str = "") -> str:
 )
 def test_what_went_away_meanwhile_is_the_likeliest_cause(there: tuple[t.Any, ...], words: str) -> None:
     assert lost(*there).startswith(words) if words else lost(*there) == ""
+
+
+def test_a_server_that_is_shutting_down_is_told_before_its_container_has_stopped() -> None:
+    told = lost(SERVER, BACKEND, refusal="FATAL:  the database system is shutting down")
+    assert told.startswith("The server in container 'chat-postgres-prod' takes no connections any more: see with 'docker logs")
+    assert told.endswith("PostgreSQL says: FATAL:  the database system is shutting down")
 
 
 def test_a_work_folder_that_somebody_removed_is_named(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ SENTENCES = {
     "state_after_failure",
     "what_was_lost",
     "_server_lost",
+    "_container_lost",
 }
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}
