@@ -108,7 +108,9 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     operation.enter("backup: verify")
     _dump.read_in_full(tools, work)
     operation.enter("backup: publish")
-    return operation.archive.publish(work, manifest)
+    backup = operation.archive.publish(work, manifest)
+    operation.give_away("backup")
+    return backup
 
 
 def _describe_contents(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import write_file
 from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Container, Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import KEEPALIVES, SERVER_KEEPALIVES, Address
+from ansible_collections.dbops.postgres.plugins.module_utils._postgres import KEEPALIVES, NO_TIMEOUTS, SERVER_KEEPALIVES, Address
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 
 #: Where the work folder and the password file are seen inside a one-shot container.
@@ -71,7 +71,7 @@ class ToolBox:
                     "PGSERVICEFILE": _MOUNT + "/pg_service.conf",
                     "PGSERVICE": _SERVICE,
                     "PGAPPNAME": "dbops %s %s" % (purpose, self.run_id),
-                    "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " + SERVER_KEEPALIVES,
+                    "PGOPTIONS": NO_TIMEOUTS + " " + SERVER_KEEPALIVES,
                     "PGTZ": "UTC",
                 },
                 network="container:" + self.server.id,

@@ -124,7 +124,7 @@ class Operation:
 
     @property
     def lock_timeout(self) -> str:
-        """How long a statement may wait for a lock; empty, the server's own setting."""
+        """How long a statement may wait for a lock; empty, without limit."""
         return _LOOKING_LOCK_TIMEOUT if self.request.risk is _guard.Risk.READ else ""
 
     @property
@@ -188,6 +188,10 @@ class Operation:
 
     def tools(self) -> ToolBox:
         return ToolBox(self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"))
+
+    def give_away(self, purpose: str) -> None:
+        """The work folder of this purpose has become something else: a backup."""
+        self._folders.pop(purpose)
 
     @property
     def folders(self) -> tuple[str, ...]:

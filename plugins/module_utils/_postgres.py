@@ -61,6 +61,12 @@ KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 #: (https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE).
 SERVER_KEEPALIVES = " ".join("-c tcp_%s=%d" % item for item in KEEPALIVES.items())
 
+#: Roles and databases have time limits for the applications' sake; a backup counts the rows of a large table for as long as that takes
+#: (https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT).
+NO_TIMEOUTS = " ".join(
+    "-c %s=0" % name for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+)
+
 #: The same for what was sent and not received, in milliseconds. Not for programs that send much: a slow server may let them wait longer.
 _UNANSWERED = 30000
 
@@ -129,11 +135,13 @@ def connect(address: Address, database: str, application: str, read_only: bool =
 
     :param application: ``application_name``, at most 63 bytes of it are shown.
     :param read_only: sets ``default_transaction_read_only``; nothing in this session can write.
-    :param lock_timeout: how long a statement may wait for a lock, such as ``2s``; empty, the server's own setting.
+    :param lock_timeout: how long a statement may wait for a lock, such as ``2s``; empty, without limit.
     :raises ServerError: with PostgreSQL's own sentence.
     """
     require_psycopg2()
-    options = "-c search_path=pg_catalog " + SERVER_KEEPALIVES + (" -c default_transaction_read_only=on" if read_only else "")
+    options = (
+        "-c search_path=pg_catalog " + SERVER_KEEPALIVES + " " + NO_TIMEOUTS + (" -c default_transaction_read_only=on" if read_only else "")
+    )
     options += " -c lock_timeout=" + lock_timeout if lock_timeout else ""
     psycopg2.extensions.set_wait_callback(None)  # else connect_timeout would not count
     patience: dict[str, t.Any] = dict(KEEPALIVES, tcp_user_timeout=_UNANSWERED)
@@ -156,6 +164,8 @@ def connect(address: Address, database: str, application: str, read_only: bool =
     psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)  # else a signal could not end a wait for the server
     connection.autocommit = True
     connection.set_client_encoding("UTF8")
+    if connection.server_version >= 170000:
+        execute(connection, "SET transaction_timeout = 0")  # older servers refuse it as an option
     return connection
 
 

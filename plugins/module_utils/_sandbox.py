@@ -43,7 +43,7 @@ _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "
 _MANY_LOCKS = ("max_locks_per_transaction=2048",)
 
 #: The load's own statements, six for each table, stay out of the log, which is read in full for what the runner does.
-_UNLOGGED = "-c log_statement=none"
+_UNLOGGED = "-c log_statement=none -c default_transaction_read_only=off"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Sandbox:
     database: str
     application: str
 
-    def session(self, database: str = "") -> contextlib.AbstractContextManager[Connection]:
-        return session(self.address, database or self.database, self.application)
+    @contextlib.contextmanager
+    def session(self, database: str = "") -> t.Iterator[Connection]:
+        """Past what the target has for its applications: a setting that allows no change, event triggers that forbid one."""
+        with session(self.address, database or self.database, self.application) as connection:
+            execute(connection, "SET session_replication_role = replica")
+            execute(connection, "SET default_transaction_read_only = off")
+            yield connection
 
 
 @contextlib.contextmanager

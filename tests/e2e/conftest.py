@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "core: run on the oldest supported PostgreSQL as well")
     config.addinivalue_line("markers", "long: run by `make test-all` only")
+    config.addinivalue_line("markers", "share(cases): of a parametrized test, so many of its cases; `make test-all` runs all of them")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("DBOPS_TEST_ALL"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="long: make test-all runs it"))
+    """`make test` has a share of the tests that fits its time."""
+    if os.environ.get("DBOPS_TEST_ALL"):
+        return
+    taken: Counter[str] = Counter()
+    for item in items:
+        share = item.get_closest_marker("share")
+        test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("long") or (share and taken[test] >= share.args[0]):
+            item.add_marker(pytest.mark.skip(reason="long: make test-all runs it"))
+        else:
+            taken[test] += 1
 
 
 @pytest.fixture(scope="session")

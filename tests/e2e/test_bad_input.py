@@ -138,11 +138,13 @@ class TestServer:
         refused = controller.run("backup", "-l", "production", dbops_user="nobody", dbops_password="whatever")
         assert_told(refused, "user 'nobody'", "dbops_user")
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("playbook", ["backup", "migrate", pytest.param("seed", marks=pytest.mark.long)])
     def test_a_database_that_is_not_there(self, playbook: str, controller: Controller) -> None:
         refused = controller.run(playbook, "-l", "production", dbops_database="chatt", dbops_confirm=f"{playbook}:chatt")
         assert_told(refused, "There is no database 'chatt' on this server", "chat")
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("database", ["postgres", "template0", "template1"])
     def test_a_database_of_the_servers_own(self, database: str, controller: Controller, stack: Stack, production: Server) -> None:
         """Nobody means these; a swap would take away what new databases are made from, or where the lock lives."""
@@ -180,6 +182,7 @@ class TestServer:
 
 
 class TestBackupFolder:
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("make", "words"),
         [
@@ -220,6 +223,7 @@ class TestBackups:
         yield folder
         stack.as_deploy(f"rm -rf {folder} && mv {production.backups}/.whole {folder}")
 
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("damage", "words"),
         cases(
@@ -283,6 +287,7 @@ class TestBackups:
 
 
 class TestFiles:
+    @pytest.mark.share(3)
     @pytest.mark.parametrize(
         ("make", "words"),
         cases(
@@ -337,6 +342,7 @@ class TestInventory:
         allowed = controller.run("preview_reset", "-l", "preview", "--check", inventory=tmp_path)
         assert allowed.ok, allowed.output
 
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("variables", "words"),
         [
@@ -358,6 +364,7 @@ class TestInventory:
         assert "Traceback" not in refused.output
         assert [word for word in words if word not in refused.text] == [], refused.text
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         ("playbook", "variables", "words"),
         [

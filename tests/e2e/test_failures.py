@@ -321,6 +321,7 @@ class TestTheRunnerDies:
         assert stack.production.contents() == before
         assert left_behind(stack) == []
 
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("runner", "words"),
         [
@@ -341,6 +342,7 @@ class TestTheRunnerDies:
         failed = controller.run("migrate", "-l", "production", dbops_migrate_runner=runner, **shell)
         self.assert_as_before(failed, before, stack, "The migration would fail", "The database was not touched.", *words)
 
+    @pytest.mark.long
     def test_when_it_hangs(self, v1: None, controller: Controller, stack: Stack) -> None:
         before = stack.production.contents()
         hanging = {"dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": ["sh", "-c", "echo waiting; sleep 600"]}
@@ -408,6 +410,7 @@ class TestTheRestoreFails:
         failed = self.restore(controller, newer)
         assert_untouched(failed, "PostgreSQL 99", f"this server is {stack.major}", "Use a server of version 99")
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         ("edit", "sentence"),
         [

@@ -35,6 +35,7 @@ class TestLimit:
         yield
         assert databases(stack) == contents
 
+    @pytest.mark.share(3)
     @pytest.mark.parametrize(
         "limit",
         [None, "", ",", ":", "all", "*", "~.*", "all:!nobody", "production,preview"],
@@ -44,11 +45,13 @@ class TestLimit:
         refused = controller.run("migrate", *([] if limit is None else ["-l", limit]))
         assert_refused(refused, "'ansible-playbook migrate.yml -l production'")
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("limit", ["all:!chat-production", "!production"])
     def test_everything_but_something_is_no_choice(self, limit: str, controller: Controller) -> None:
         refused = controller.run("preview_reset", "-l", limit, **RESET)
         assert_refused(refused, "'ansible-playbook preview_reset.yml -l preview'")
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("playbook", ["migrate", "preview_reset"])
     def test_an_inventory_of_one_environment_needs_a_limit_too(
         self, playbook: str, controller: Controller, stack: Stack, tmp_path: Path
@@ -62,6 +65,7 @@ class TestLimit:
         assert not refused.ok
         assert refused.of_modules() == []
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("playbook", ["backup", "migrate"])
     def test_an_inventory_without_a_host_is_not_success(self, playbook: str, controller: Controller, tmp_path: Path) -> None:
         (tmp_path / "hosts.yml").write_text("---\nall:\n  children:\n    production:\n")
@@ -88,6 +92,7 @@ class TestGoingAround:
         yield
         assert databases(stack) == contents
 
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("playbook", "arguments"),
         [
@@ -103,12 +108,14 @@ class TestGoingAround:
         refused = controller.run(playbook, "-l", "production", *arguments, dbops_restore_backup="latest")
         assert not refused.ok, refused.output
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("arguments", [["--tags", "mirgate"], ["--skip-tags", "migrate"]], ids=" ".join)
     def test_tags_that_select_nothing_are_not_success(self, arguments: list[str], controller: Controller) -> None:
         refused = controller.run("migrate", "-l", "production", *arguments)
         assert refused.of_modules() == []
         assert not refused.ok, refused.output
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         "said",
         [{"dbops_environment": "preview"}, {"dbops_environment": "preview", "dbops_shared_server": True}],
@@ -125,6 +132,7 @@ class TestGoingAround:
         assert_refused(refused, "production")
         assert "dbops_confirm" not in refused.message
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("module", ["database_reset", "seed"])
     def test_a_module_on_its_own_has_the_same_guard(self, module: str, controller: Controller, stack: Stack, production: Server) -> None:
         options = {
@@ -159,6 +167,7 @@ class TestWitnesses:
         preview.mark("")
         self.refuse(controller, stack, "not marked", "'ansible-playbook enroll.yml -l chat-preview'", tmp_path=tmp_path)
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("marker", ["production", "staging"])
     def test_the_marker_of_another_environment(
         self, marker: str, controller: Controller, stack: Stack, preview: Server, tmp_path: Path
@@ -210,6 +219,7 @@ class TestConsent:
         stack.fill("v2-empty")
         return databases(stack)
 
+    @pytest.mark.share(2)
     @pytest.mark.parametrize("confirm", ["", "yes", "restore:chat", "seed:chat_preview"])
     def test_what_is_not_meant_for_this_is_no_consent(
         self, confirm: str, contents: dict[str, Any], controller: Controller, stack: Stack

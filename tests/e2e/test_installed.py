@@ -34,6 +34,7 @@ def user(collections: Path, controller: Controller, tmp_path: Path) -> Controlle
     return User(controller.home, controller.inventory)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(
     ("playbook", "environment", "expected"),
     [

@@ -235,6 +235,7 @@ def blank(role: str) -> dict[str, str]:
 class TestJobTemplates:
     """Every field of a survey is a text, an empty one where nobody filled it in."""
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("colour", [True, False])
     def test_a_backup(self, v2: None, awx: Awx, stack: Stack, production: Server, colour: bool) -> None:
         survey = {**blank("backup"), "dbops_backup_jobs": "3", "dbops_backup_reason": "nightly", "dbops_lock_wait": "5"}
@@ -384,6 +385,7 @@ class TestCancelled:
 
 
 class TestOwnRepository:
+    @pytest.mark.share(2)
     @pytest.mark.parametrize(
         ("verb", "environment_", "expected"),
         [

@@ -53,6 +53,7 @@ def test_the_plan_shows_the_very_statements_that_the_server_executes(v1: None, c
     assert '+ALTER TABLE "users" ADD COLUMN "nickname" character varying NULL;' in done.output
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize(
     ("playbook", "folder"),
     [("migrate.yml", ROOT / "playbooks"), ("dbops.postgres.migrate", ROOT), ("./playbooks/migrate.yml", ROOT)],

@@ -60,6 +60,7 @@ def test_the_next_reset_is_a_copy_of_the_baseline_until_what_made_it_changes(
     assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline'") != made
 
 
+@pytest.mark.long
 def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controller: Controller, preview: Server) -> None:
     assert controller.run("preview_reset", "-l", "preview").ok
     preview.do("ALTER DATABASE chat_preview_baseline ALLOW_CONNECTIONS true", database="postgres")
@@ -126,6 +127,7 @@ def test_a_backend_that_was_sick_before_is_told_and_not_called_healthy(v2: None,
     assert f"Backend '{sick}' was not healthy before the reset either." in done.result()["warnings"]
 
 
+@pytest.mark.long
 def test_only_the_newest_replaced_databases_are_kept_and_undo_brings_one_back(v2: None, controller: Controller, preview: Server) -> None:
     preview.do("UPDATE rooms SET topic = 'first'")
     started = [backend.started_at for backend in preview.backends]
@@ -161,6 +163,7 @@ class TestTablesThatAreKept:
         # The foreign keys are there again, and hold.
         assert preview.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 4
 
+    @pytest.mark.long
     def test_a_foreign_key_that_would_not_hold_refuses(self, v2: None, controller: Controller, preview: Server, stack: Stack) -> None:
         preview.do("DELETE FROM reactions", "DELETE FROM messages", "DELETE FROM users")
         before = preview.contents()
@@ -174,6 +177,7 @@ class TestTablesThatAreKept:
         }
         assert stack.leftovers() == []
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         ("prepare", "name", "message"),
         [
@@ -248,6 +252,7 @@ class TestAResetBySchedule:
         assert done.ok and done.changed, done.output
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize(
     "options",
     [

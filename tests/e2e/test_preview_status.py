@@ -155,6 +155,7 @@ def test_a_plan_that_would_break_a_live_branch_stops_unless_told(
     assert "nickname" not in preview.columns("users")
 
 
+@pytest.mark.long
 def test_what_a_branch_that_is_gone_has_left_is_listed_and_cleared_by_the_reset(
     v2: None, controller: Controller, stack: Stack, preview: Server, pattern: str, deploy: Deploy, dropping: str
 ) -> None:
@@ -173,12 +174,14 @@ def test_what_a_branch_that_is_gone_has_left_is_listed_and_cleared_by_the_reset(
     assert after.result()["leftovers"] == [] and states(after) == {**OWN, "polls": "gone"}
 
 
+@pytest.mark.long
 def test_a_label_names_the_branch(v2: None, controller: Controller, pattern: str, deploy: Deploy) -> None:
     deploy("x", f"{BACKEND}:v2", "--label", "chat.branch=feature/Very/Long")
     done = look(controller, pattern, dbops_preview_branch_label="chat.branch")
     assert states(done)["feature/Very/Long"] == "same"
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize("branch", ["no/such/Branch", "x" * 200, "; rm -rf /"])
 def test_an_unknown_branch_is_told_with_those_that_there_are(
     branch: str, v2: None, controller: Controller, pattern: str, stack: Stack

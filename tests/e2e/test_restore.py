@@ -62,6 +62,7 @@ def test_the_latest_backup_comes_back_as_its_check_has_shown(
     assert production.dump() == damaged
 
 
+@pytest.mark.long
 def test_a_backup_is_chosen_by_its_id_or_by_a_time(backup: str, controller: Controller, production: Server) -> None:
     whole = production.dump()
     between = datetime.datetime.now(datetime.timezone.utc)
@@ -81,6 +82,7 @@ def test_a_backup_is_chosen_by_its_id_or_by_a_time(backup: str, controller: Cont
         assert production.dump() == whole
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(
     ("name", "options", "filter_"),
     [("chat_by_hand.sql", "", ""), ("chat_by_hand.sql.gz", "", "| gzip"), ("chat_by_hand.dump", "--format=custom", "")],
@@ -134,6 +136,7 @@ class TestOnATerminal:
         assert terminal.exitstatus == 0, output
         assert production.tables()["reactions"] == 20
 
+    @pytest.mark.share(1)
     @pytest.mark.parametrize("answer", ["chat_preview", ""])
     def test_any_other_answer_is_none(self, answer: str, v2: None, terminal: pexpect.spawn, production: Server) -> None:
         before = production.contents()

@@ -116,6 +116,7 @@ def test_4_a_dump_that_fails_into_a_pipe(
     assert production.databases() == before
 
 
+@pytest.mark.long
 def test_5_a_reset_while_a_backend_is_connected(v2: None, runbook: Runbook, controller: Controller, preview: Server) -> None:
     preview.do("UPDATE rooms SET topic = 'old data'")
     clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'chat_preview' AND client_addr IS NOT NULL"
@@ -185,6 +186,7 @@ def test_8_tables_that_came_after_the_backup(v2: None, runbook: Runbook, control
     assert production.tables() == WHOLE
 
 
+@pytest.mark.long
 def test_9_two_migrations_at_once(v1: None, controller: Controller, stack: Stack, production: Server) -> None:
     """Both wait until the other has planned as well, so that it does not depend on luck."""
     with holding(production, "SELECT 1 FROM users LIMIT 1") as let_go:
@@ -207,6 +209,7 @@ def test_9_two_migrations_at_once(v1: None, controller: Controller, stack: Stack
     assert controller.run("migrate", "-l", "production").result()["changed"] is False
 
 
+@pytest.mark.long
 def test_10_a_migration_behind_a_long_reader(v1: None, controller: Controller, stack: Stack, production: Server) -> None:
     with holding(production, "SELECT 1 FROM users LIMIT 1"):
         process = migrate_by_hand(production)

@@ -76,7 +76,6 @@ class TestCheckMode:
 class TestFailingMigration:
     """S5: the schema is as it was, which is shown; or the message says what changed and how to go back."""
 
-    @pytest.mark.core
     def test_a_migration_that_fails_half_way_names_the_way_back_and_that_way_works(
         self, v1: None, controller: Controller, stack: Stack, production: Server
     ) -> None:

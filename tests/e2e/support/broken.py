@@ -700,13 +700,19 @@ BROKEN: tuple[Broken, ...] = (
     Broken(
         "the database's container restarts for ever", restarting, "container_restarting", ("again and again", "shared_buffers"), long=True
     ),
-    Broken("the database's container ran out of memory", out_of_memory, "container_out_of_memory", ("ran out of memory", "mem_limit")),
+    Broken(
+        "the database's container ran out of memory",
+        out_of_memory,
+        "container_out_of_memory",
+        ("ran out of memory", "mem_limit"),
+        long=True,
+    ),
     Broken("the database's container was killed", killed, "container_out_of_memory", ("was killed (exit status 137)",), long=True),
     Broken("the database's container is unhealthy", unhealthy, "container_unhealthy", ("health check fails", "no such luck"), long=True),
     Broken("the engine is down", engine_down, "engine_down", ("systemctl start docker",)),
     Broken("the engine does not answer", engine_hangs, "engine_down", ("has not answered",), long=True),
     Broken("the engine is not for this user", engine_denied, "engine_denied", ("usermod",), long=True),
-    Broken("the port is wrong", wrong_port, "wrong_port", ("it listens on 5432", "dbops_port: 5432")),
+    Broken("the port is wrong", wrong_port, "wrong_port", ("it listens on 5432", "dbops_port: 5432"), long=True),
     Broken("a Compose service has two containers", compose_twice, "compose_twice", ("has 2 containers",), long=True),
     Broken(
         "two Compose projects have the same service",
@@ -736,7 +742,7 @@ BROKEN: tuple[Broken, ...] = (
     ),
     Broken("the database has another name", database_renamed, "database_missing", ("chat_elsewhere",), long=True),
     Broken("the server was set up anew", replaced, "server_replaced", ("is not the one that held", "dbops_restore_backup=chat_preview_2")),
-    Broken("an interrupted swap has left the database closed", database_blocked, "database_blocked", (DEAD_RUN,)),
+    Broken("an interrupted swap has left the database closed", database_blocked, "database_blocked", (DEAD_RUN,), long=True),
     Broken(
         "the database is read-only",
         read_only_database,
@@ -750,13 +756,15 @@ BROKEN: tuple[Broken, ...] = (
     Broken("somebody holds a lock", lock_held, "lock_blocked", ("the nightly import", "pg_terminate_backend")),
     Broken("a transaction was left open", idle_in_transaction, "idle_in_transaction", ("a forgotten console",), long=True),
     Broken("the collation has another version", collation_changed, "collation_mismatch", ("2.28", "REINDEX"), long=True),
-    Broken("an interrupted run has left a database", half_built, "leftovers", (f"chat_preview_next_{DEAD_RUN}",)),
+    Broken("an interrupted run has left a database", half_built, "leftovers", (f"chat_preview_next_{DEAD_RUN}",), long=True),
     Broken("a seed was interrupted", seed_interrupted, "seed_interrupted", (DEAD_RUN,), long=True),
     Broken("the controller's clock is wrong", clock_skew, "clock_skew", ("the controller", "ahead of"), long=True),
     Broken("the migration is pending", planned, "migration_pending", ("table public.reactions", "migrate.yml"), contents="v1"),
     Broken("nothing was ever migrated", planned, "migration_pending", ("table public.users",), contents="nothing", long=True),
-    Broken("a migration was left half-way", half_migrated, "migration_half_applied", ("left the schema changed",), contents="v1"),
-    Broken("the seed was never run", as_filled, "tables_empty", ("are empty", "seed.yml"), contents="v2-empty"),
+    Broken(
+        "a migration was left half-way", half_migrated, "migration_half_applied", ("left the schema changed",), contents="v1", long=True
+    ),
+    Broken("the seed was never run", as_filled, "tables_empty", ("are empty", "seed.yml"), contents="v2-empty", long=True),
     Broken("the data is in another schema", in_another_schema, "data_elsewhere", ("schema 'app'", "search_path"), long=True),
     Broken("the data is in another database", in_another_database, "data_elsewhere", ("chat_yesterday",), contents="v2-empty"),
     Broken("a failed CREATE INDEX has left an index", invalid_index, "index_invalid", ("one_message_a_room", "DROP INDEX"), long=True),
@@ -770,7 +778,7 @@ BROKEN: tuple[Broken, ...] = (
     ),
     Broken("a branch has localhost", address(host="localhost"), "url_wrong_host", ("that container itself",), long=True),
     Broken("a branch has the wrong port", address(port=5433), "url_wrong_port", ("5433, not 5432",), long=True),
-    Broken("a branch has the wrong database", address(database="chat"), "url_wrong_database", ("'chat', which does not exist",)),
+    Broken("a branch has the wrong database", address(database="chat"), "url_wrong_database", ("'chat', which does not exist",), long=True),
     Broken("a branch has the wrong user", address(user="postgers"), "url_wrong_user", ("no such role",), long=True),
     Broken(
         "a branch has the wrong password",

@@ -96,7 +96,9 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
 
 
 def test_a_backup_is_dumped_from_one_snapshot_read_back_and_published(stage: Stage) -> None:
-    backup = make_backup(stage.operation(), BackupOptions("nightly", 4))
+    running = stage.operation()
+    backup = make_backup(running, BackupOptions("nightly", 4))
+    assert [path for path in running.folders if not Path(path).is_dir()] == [], "a work folder that has become the backup is none any more"
     assert stage.journal == ["dump", "verify"]
     assert stage.finals == ["chat_20261123_030000_nightly"]
     verify_files(read_backup(backup.path))

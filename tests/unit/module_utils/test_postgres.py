@@ -67,6 +67,8 @@ def test_a_session_says_who_it_is_and_notices_a_dead_line(dialled: list) -> None
     )
     assert asked["application_name"] == "dbops backup x"
     assert asked["connect_timeout"] == 10 and asked["keepalives_idle"] == 10 and asked["tcp_user_timeout"] == 30000
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
+        assert "-c %s=0" % name in asked["options"], "whatever the role or the database has"
     assert "-c tcp_keepalives_idle=10 " in asked["options"], "the server lets go of a lock whose holder it cannot reach"
     assert "search_path=pg_catalog" in asked["options"] and "read_only" not in asked["options"]
     assert connection.autocommit and connection.encoding == "UTF8"

@@ -206,7 +206,10 @@ def test_the_schema_and_the_runners_own_rows_are_loaded(stage: Stage, monkeypatc
 
 def test_the_load_stays_out_of_the_log_that_tells_what_the_runner_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
-    assert [env.get("PGOPTIONS") for env in stage.docker.environments] == [None, "-c log_statement=none"]
+    assert [env.get("PGOPTIONS") for env in stage.docker.environments] == [
+        None,
+        "-c log_statement=none -c default_transaction_read_only=off",
+    ]
 
 
 def test_an_invalid_index_is_named_as_what_stops_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
