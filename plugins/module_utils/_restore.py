@@ -19,7 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._backup import (
     make_backup,
     require_space,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import MARKER, SEEDS, Operation, Result, timestamp, utc_now
 from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile, decompress
@@ -60,6 +60,7 @@ class RestoreOptions:
     health_timeout: float = 60
     session_timeout: float = 10
     keep: int = -1
+    from_other_environment: bool = False
 
 
 def restore(operation: Operation, options: RestoreOptions) -> Result:
@@ -71,6 +72,8 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
     if exists:
         _swap.require_swappable(operation.maintenance, operation.database)
     operation.enter("restore: check")
+    if source.backup:
+        require_same_environment(operation, source.backup, options.from_other_environment)
     require_restorable(operation, source)
     if source.made > operation.started_at:
         operation.warnings.append(
@@ -100,6 +103,20 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         diff,
         {"source": source.name, "replaced": kept, "rows_lost": lost},
     )
+
+
+def require_same_environment(operation: Operation, backup: Backup, wanted: bool) -> None:
+    """A preview's rows do not become production's by a wrong path. Elsewhere another database's backup is a warning."""
+    made, asked = backup.manifest, operation.request
+    if (made.database, made.environment) == (operation.database, asked.environment):
+        return
+    what = (made.id, made.database, made.environment, made.host, operation.database)
+    if asked.environment == _guard.PRODUCTION and made.environment != _guard.PRODUCTION and not wanted:
+        raise Refused(
+            "Refused: backup '%s' is of database '%s' (%s, host '%s'), and '%s' is production. Nothing was touched. If that is what you want,"
+            " add: -e dbops_restore_from_other_environment=true" % what
+        )
+    operation.warnings.append("Backup '%s' is of database '%s' (%s, host '%s'), not of '%s'." % what)
 
 
 def undo(operation: Operation, options: RestoreOptions) -> Result:

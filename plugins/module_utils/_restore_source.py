@@ -65,9 +65,11 @@ class Source:
 
 def find_source(operation: Operation, wanted: str) -> Source:
     """:raises DbopsError: naming what there is."""
+    if not wanted:
+        raise DbopsError("No backup was named: set dbops_restore_backup to latest, an id, a time, a path, or undo.")
     if wanted.startswith("/"):
         if os.path.isdir(wanted):
-            return Source(backup=_archive.read_backup(wanted.rstrip("/")))
+            return Source(backup=_archive.read_backup(wanted.rstrip("/") or "/"))
         file = inspect_file(wanted)
         return Source(file=_examine_custom(operation, file) if file.kind == "custom" else file)
     backups, unreadable = operation.archive.catalogue()

@@ -63,6 +63,12 @@ options:
     description: How many replaced databases are kept, the newest ones. V(-1) keeps all.
     type: int
     default: -1
+  from_other_environment:
+    description:
+      - Whether a backup of another environment, such as a preview's, may replace a production database.
+      - Without it that is refused, since the wrong folder is easily pasted.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -154,6 +160,7 @@ ARGUMENT_SPEC = {
     "health_timeout": {"type": "int", "default": 60},
     "session_timeout": {"type": "int", "default": 10},
     "keep": {"type": "int", "default": -1},
+    "from_other_environment": {"type": "bool", "default": False},
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _dump, _restore, _restore_source, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils._backend import Recovery
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._plain_file import PlainFile
@@ -185,6 +185,32 @@ def test_a_backup_of_production_does_not_make_a_preview_production(stage: Stage)
     stage.publish(environment="production")
     stage.restore(environment="preview")
     assert "ALTER DATABASE %s SET dbops.environment TO 'preview'" % NEXT in stage.changes
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_backup_of_a_preview_does_not_replace_production_by_a_wrong_path(stage: Stage, check_mode: bool) -> None:
+    path = stage.publish(environment="preview", database="chat_preview", host="chat-preview").path
+    with pytest.raises(Refused, match=r"is of database .chat_preview. \(preview, host .chat-preview.\), and .chat. is production"):
+        stage.restore(path, check_mode=check_mode)
+    assert stage.changes == [] and stage.journal == []
+
+
+def test_where_it_is_meant_or_does_no_harm_it_is_told(stage: Stage) -> None:
+    path = stage.publish(environment="preview", database="chat_preview", host="chat-preview").path
+    assert stage.restore(path, from_other_environment=True).changed
+    [warning] = stage.running.warnings
+    assert warning.endswith("is of database 'chat_preview' (preview, host 'chat-preview'), not of 'chat'.")
+    other = stage.publish(id="shop_1", environment="production", database="shop").path
+    stage.restore(other)
+    assert "is of database 'shop' (production" in stage.running.warnings[0]
+    stage.restore(stage.publish(id="chat_1", server_identifier="42").path)
+    assert stage.running.warnings == [], "the same database on a server that is no more"
+
+
+@pytest.mark.parametrize("wanted", ["", "/"])
+def test_what_names_no_backup_is_a_sentence(stage: Stage, wanted: str) -> None:
+    with pytest.raises(DbopsError, match=r"No backup was named|^'/' is not a backup"):
+        stage.restore(wanted)
 
 
 def test_check_mode_touches_nothing_and_tells_what_would_be_lost(stage: Stage) -> None:
