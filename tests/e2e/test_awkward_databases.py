@@ -147,6 +147,7 @@ def test_contents(statements: list[str], of_its_own: Server, controller: Control
     round_trip(controller, stack, of_its_own, "awkward")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "statements", [EXTENSIONS + PARTITIONS + SCHEMAS, pytest.param(MANY_TABLES, marks=pytest.mark.long)], ids=["kinds", "300 tables"]
 )

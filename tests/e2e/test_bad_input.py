@@ -72,6 +72,7 @@ class TestContainers:
             command("docker", "rm", "--volumes", name)
         assert_told(refused, f"Container '{name}' is created, not running", f"docker start {name}")
 
+    @pytest.mark.long
     def test_two_of_one_service(self, controller: Controller, stack: Stack, production: Server) -> None:
         name, project = f"{stack.name}-second", production.inspect()["Config"]["Labels"]["com.docker.compose.project"]
         labels = ["--label", f"com.docker.compose.project={project}", "--label", "com.docker.compose.service=db"]
@@ -83,6 +84,7 @@ class TestContainers:
             command("docker", "rm", "--volumes", name)
         assert_told(refused, "has 2 containers", name, production.name, "dbops_container")
 
+    @pytest.mark.long
     def test_a_compose_project_that_is_not_there(self, controller: Controller) -> None:
         compose = {"dbops_container": "", "dbops_compose_project": "no-such-project", "dbops_compose_service": "db"}
         refused = controller.run("backup", "-l", "production", **compose)
@@ -93,10 +95,12 @@ class TestContainers:
         assert not refused.ok
         assert "names no container" in refused.text and "dbops_container" in refused.text
 
+    @pytest.mark.long
     def test_no_backend(self, controller: Controller) -> None:
         refused = controller.run("migrate", "-l", "production", dbops_backends=["no-such-backend-*"])
         assert_told(refused, "No backend container of database 'chat' was found", "dbops_backends")
 
+    @pytest.mark.long
     def test_an_image_that_is_not_there(self, controller: Controller) -> None:
         refused = controller.run("migrate", "-l", "production", dbops_migrate_image="chat-backend:no-such-version")
         assert_told(refused, "Image 'chat-backend:no-such-version' is not on this host", "docker pull")
@@ -134,6 +138,7 @@ class TestServer:
         assert_told(refused, "password authentication failed", "dbops_password")
         assert "not-the-password" not in refused.message
 
+    @pytest.mark.long
     def test_a_role_that_is_not_there(self, controller: Controller) -> None:
         refused = controller.run("backup", "-l", "production", dbops_user="nobody", dbops_password="whatever")
         assert_told(refused, "user 'nobody'", "dbops_user")
@@ -164,10 +169,12 @@ class TestServer:
         assert_told(refused, "permission denied", "guest")
         assert "guest-secret" not in refused.message
 
+    @pytest.mark.long
     def test_a_port_on_which_nobody_listens(self, controller: Controller) -> None:
         refused = controller.run("backup", "-l", "production", dbops_port=5433)
         assert_told(refused, "5433", "dbops_port")
 
+    @pytest.mark.long
     def test_a_database_whose_connection_limit_is_reached(
         self, contents: dict[str, Any], controller: Controller, production: Server
     ) -> None:
@@ -273,6 +280,7 @@ class TestBackups:
         refused = controller.run("restore", "-l", "production", dbops_restore_backup=backup.rpartition("/")[2], **RESTORE)
         assert_told(refused, "made on PostgreSQL 99", f"this server is {stack.major}", "Use a server of version 99")
 
+    @pytest.mark.long
     def test_one_that_was_made_tomorrow(self, backup: str, controller: Controller, stack: Stack, production: Server) -> None:
         """The host's clock was ahead, or has jumped back since: the newest backup is from the future. Nothing goes wrong for that."""
         forge = (

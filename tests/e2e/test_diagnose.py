@@ -86,7 +86,7 @@ def sound(stack: Stack) -> None:
 class TestEnvironmentFiles:
     """Section by section of what people do to such a file: a sentence that names it, and the backend's container is judged all the same."""
 
-    @pytest.mark.share(2)
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         ("script", "words"),
         [

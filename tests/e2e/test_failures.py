@@ -179,6 +179,7 @@ class TestTheDumpDies:
         command("docker", "kill", dumping)
         assert_no_backup(backing_up.wait(), stack, production, "pg_dump")
 
+    @pytest.mark.long
     def test_while_it_is_read_back(self, large: None, controller: Controller, stack: Stack, production: Server, hand: Hand) -> None:
         backing_up = controller.start("backup", "-l", "production")
         with Eye(production, "backup") as eye:
@@ -358,6 +359,7 @@ class TestTheRunnerDies:
             failed = migrating.wait()
         self.assert_as_before(failed, before, stack, "was killed", "The schema is as it was")
 
+    @pytest.mark.long
     def test_on_the_database_when_it_hangs(self, v1: None, controller: Controller, stack: Stack, production: Server) -> None:
         before = production.contents()
         with holding(production, "SELECT 1 FROM users LIMIT 1"):
@@ -467,6 +469,7 @@ class TestTheRestoreFails:
         production.value("SELECT pg_terminate_backend(%s)", session, database="postgres")
         assert_untouched(restoring.wait(), "terminating connection due to administrator command")
 
+    @pytest.mark.long
     def test_12_a_loading_program_that_is_killed(
         self, before: dict[str, Any], controller: Controller, stack: Stack, production: Server
     ) -> None:

@@ -127,6 +127,14 @@ class TestGoingAround:
         refused = controller.run("preview_reset", "-l", "chat-production", dbops_confirm="reset:chat", **said)
         assert_refused(refused, "'production'")
 
+    def test_a_previews_backup_does_not_replace_production_by_a_wrong_path(self, controller: Controller) -> None:
+        made = controller.run("backup", "-l", "preview")
+        assert made.ok, made.output
+        path = made.result()["backup"]["path"]
+        refused = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm="restore:chat")
+        assert not refused.ok and "is of database 'chat_preview' (preview" in refused.message
+        assert "-e dbops_restore_from_other_environment=true" in refused.message
+
     def test_no_consent_lets_production_be_reset(self, controller: Controller) -> None:
         refused = controller.run("preview_reset", "-l", "production", dbops_confirm="reset:chat")
         assert_refused(refused, "production")

@@ -385,7 +385,7 @@ class TestCancelled:
 
 
 class TestOwnRepository:
-    @pytest.mark.share(2)
+    @pytest.mark.share(1)
     @pytest.mark.parametrize(
         ("verb", "environment_", "expected"),
         [

@@ -39,7 +39,6 @@ def test_a_migration_does_what_its_check_has_shown(
     assert stack.backups(production) == [backup]
 
 
-@pytest.mark.core
 def test_the_plan_shows_the_very_statements_that_the_server_executes(v1: None, controller: Controller, production: Server) -> None:
     production.do("ALTER DATABASE chat SET log_statement = 'ddl'", database="postgres")
     began = command("date", "+%s.%N").stdout.strip()
@@ -65,6 +64,7 @@ def test_a_playbook_can_be_called_in_every_way(playbook: str, folder: Path, v2: 
     assert "Nothing to migrate" in done.summary
 
 
+@pytest.mark.long
 def test_an_image_can_be_planned_before_it_is_deployed(v2: None, controller: Controller, stack: Stack) -> None:
     stack.fill("nothing")
     done = controller.run("migrate", "-l", "preview", "--check", "--diff", dbops_migrate_image=f"{BACKEND}:v1")

@@ -114,6 +114,7 @@ def test_backends_that_are_connected_and_written_to_go_on_by_themselves(v2: None
         assert backend.name in done.summary
 
 
+@pytest.mark.long
 def test_a_backend_that_was_sick_before_is_told_and_not_called_healthy(v2: None, controller: Controller, preview: Server) -> None:
     sick, *well = (backend.name for backend in preview.backends)
     command("docker", "kill", "--signal", "STOP", sick)
@@ -245,6 +246,7 @@ class TestAResetBySchedule:
         assert skipped.ok and not skipped.changed
         assert "table public.rooms was last read" in skipped.result()["in_use"]
 
+    @pytest.mark.long
     def test_takes_place_while_the_backends_only_look_whether_it_is_there(self, v2: None, controller: Controller, preview: Server) -> None:
         wait_until(lambda: {backend.address for backend in preview.backends} <= clients(preview))
         preview.do("SELECT pg_stat_reset()")

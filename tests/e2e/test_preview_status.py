@@ -103,6 +103,7 @@ def test_three_branches_of_one_image_are_the_same(v2: None, controller: Controll
     assert not any(phase.startswith("branches: sandbox") for phase in again.result()["operation"]["phases"]), "known by now"
 
 
+@pytest.mark.long
 def test_an_older_branch_is_no_trouble_and_a_newer_one_is_behind(
     v2: None, controller: Controller, stack: Stack, preview: Server, pattern: str, deploy: Deploy
 ) -> None:

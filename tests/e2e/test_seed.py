@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import pytest
-
 from controller import CheckThenRun, Controller
 from stack import Server, Stack
 
@@ -17,7 +15,6 @@ NONE = {"messages": 0, "reactions": 0, "rooms": 0, "users": 0}
 SEEDED = {"messages": 60, "reactions": 20, "rooms": 3, "users": 5}
 
 
-@pytest.mark.core
 def test_a_seed_runs_once(v2_empty: None, check_then_run: CheckThenRun, controller: Controller, preview: Server) -> None:
     assert preview.tables() == NONE
     _checked, done = check_then_run("seed", "-l", "preview")

@@ -407,6 +407,7 @@ def test_a_run_without_any_host_that_can_be_reached_still_shows_the_table(contro
     assert run.code == 2
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize(
     ("path", "words"), [("/proc/nowhere/page.html", "could not be written on the controller"), ("missing/page.html", "dbops_status_html")]
 )
@@ -425,6 +426,7 @@ def test_tags_that_leave_the_look_out_do_not_pass_for_a_look(controller: Control
 # --- the verdict ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_from_which_light_on_a_run_fails_is_what_was_asked_for(v2: None, controller: Controller) -> None:
     """Production has no backup (red), the preview neither (yellow)."""
     codes = {}

@@ -96,6 +96,7 @@ class TestFailingMigration:
         assert restored.ok, restored.output
         assert production.dump() == whole
 
+    @pytest.mark.long
     def test_a_migration_that_fails_in_the_plan_never_begins(self, v1: None, controller: Controller, stack: Stack) -> None:
         before = stack.everything()
         failed = controller.run("migrate", "-l", "preview", dbops_migrate_runner=["/app/backend", "no-such-command"])
@@ -144,6 +145,7 @@ class TestLocks:
         assert reader.longest < 1.5
         assert any("Attempt 1 gave up" in warning and APPLICATION in warning for warning in done.result()["warnings"])
 
+    @pytest.mark.long
     def test_another_operation_is_refused_and_told_who_is_at_work(self, v1: None, controller: Controller, production: Server) -> None:
         with holding(production, "SELECT 1 FROM users LIMIT 1") as let_go:
             migrating = controller.start("migrate", "-l", "production", env={"USER": "alice"}, dbops_migrate_lock_timeout=60)
@@ -207,6 +209,7 @@ class TestKilled:
         assert journal(stack, production)[-1]["message"] == stopped.message
         assert left_behind(stack) == [] and stack.backups(production) == []
 
+    @pytest.mark.long
     def test_a_migration_that_is_killed_frees_the_database(
         self, v1: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:

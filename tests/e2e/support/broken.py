@@ -722,7 +722,7 @@ BROKEN: tuple[Broken, ...] = (
         long=True,
     ),
     Broken("the disk is full", disk_full, "disk_full", ("is full",)),
-    Broken("a slot fills the disk", slot_fills_disk, "slot_fills_disk", ("'forgotten'", "pg_drop_replication_slot")),
+    Broken("a slot fills the disk", slot_fills_disk, "slot_fills_disk", ("'forgotten'", "pg_drop_replication_slot"), long=True),
     Broken("the password was rotated in the server only", password_rotated, "password_rotated", ("POSTGRES_PASSWORD", "\\password")),
     Broken(
         "the password was rotated everywhere but in the inventory",
@@ -812,10 +812,10 @@ BROKEN: tuple[Broken, ...] = (
         long=True,
     ),
     Broken("a branch is on another network", network_apart, "network_apart", ("docker network connect",)),
-    Broken("a backend crashes at every start", crash_loop, "backend_crash_loop", ("usage: backend",)),
+    Broken("a backend crashes at every start", crash_loop, "backend_crash_loop", ("usage: backend",), long=True),
     Broken("a backend is unhealthy", sick_backend, "backend_unhealthy", ("health check",), long=True),
-    Broken("branches run different images", other_image, "images_differ", ("chat-backend:v1", "chat-backend:v2")),
-    Broken("the backend is stopped", backend_stopped, "backends_stopped", ("is not running", "up --detach"), limit="production"),
+    Broken("branches run different images", other_image, "images_differ", ("chat-backend:v1", "chat-backend:v2"), long=True),
+    Broken("the backend is stopped", backend_stopped, "backends_stopped", ("is not running", "up --detach"), limit="production", long=True),
 )
 
 
