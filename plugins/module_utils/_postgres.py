@@ -207,7 +207,11 @@ def _connect_sentence(error: str, address: Address, database: str) -> str:
         ("too many clients", "free connections first: another session must end"),
         ("remaining connection slots", "free connections first: another session must end"),
         ("too many connections", "the database's or role's connection limit is reached: another session must end"),
-        ("not currently accepting connections", "the database takes no connections (what an interrupted swap has closed, the next operation opens; else: ALTER DATABASE ... ALLOW_CONNECTIONS true)"),
+        (
+            "not currently accepting connections",
+            "the database takes no connections (what an interrupted swap has closed, the next operation opens; else: ALTER DATABASE ..."
+            " ALLOW_CONNECTIONS true)",
+        ),
         ("does not exist", "check dbops_database and dbops_user"),
         ("no pg_hba.conf entry", "allow this host's address in pg_hba.conf"),
         ("starting up", "the server is starting up: wait and run this again"),
