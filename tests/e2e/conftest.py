@@ -33,18 +33,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "share(cases): of a parametrized test, so many of its cases; `make test-all` runs all of them")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m long` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` has a share of the tests that fits its time."""
-    if os.environ.get("DBOPS_TEST_ALL"):
-        return
+    """`make test` has a share of the tests that fits its time; `DBOPS_TEST_ALL=1 pytest -m long` runs what it leaves out."""
     taken: Counter[str] = Counter()
     for item in items:
         share = item.get_closest_marker("share")
         test = item.nodeid.partition("[")[0]
-        if item.get_closest_marker("long") or (share and taken[test] >= share.args[0]):
-            item.add_marker(pytest.mark.skip(reason="long: make test-all runs it"))
-        else:
+        if share and taken[test] >= share.args[0]:
+            item.add_marker(pytest.mark.long)
+        if not item.get_closest_marker("long"):
             taken[test] += 1
+        elif not os.environ.get("DBOPS_TEST_ALL"):
+            item.add_marker(pytest.mark.skip(reason="long: make test-all runs it"))
 
 
 @pytest.fixture(scope="session")
