@@ -105,9 +105,10 @@ def check_container(facts: Facts) -> list[Finding]:
 
 
 def _restarts(facts: Facts, item: Container) -> bool:
-    """Also where the look fell into the moment between two crashes: then it runs, and nothing in it listens."""
+    """Also where the look fell into the moment between two crashes: then it runs, and nothing in it listens, or its address is gone."""
     if item.running:
-        refused = facts.listening is None and facts.ours is not None and "refused" in facts.ours.refusal
+        refusal = facts.ours.refusal if facts.ours else ""
+        refused = facts.listening is None and any(sign in refusal for sign in ("refused", "No route to host"))
         return item.restarts > 0 and (facts.listening == () or refused)
     return item.status == "restarting" or bool(item.restarts and item.exit_code)
 

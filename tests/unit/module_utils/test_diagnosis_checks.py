@@ -156,6 +156,7 @@ CASES: list[tuple[str, dict[str, t.Any]]] = [
     ("container_restarting", {"container": replace(SERVER, status="restarting", restarts=4, exit_code=1)}),
     ("container_restarting", {**refused("Connection refused"), "container": replace(SERVER, restarts=4), "listening": ()}),
     ("container_restarting", {**refused("Connection refused"), "container": replace(SERVER, restarts=4), "listening": None}),
+    ("container_restarting", {**refused("No route to host"), "container": replace(SERVER, restarts=4), "listening": None}),
     ("container_stopped", stopped()),
     ("container_stopped", stopped(trouble="bind: address already in use", exit_code=128)),
     ("no_network", {"container": replace(SERVER, endpoints=()), "branches": ()}),
