@@ -312,14 +312,14 @@ def _transaction(seen: Observed, limits: Limits) -> list[Finding]:
     return [Finding("transactions", light, sentence, _terminate(seen.place, longest.pid))]
 
 
-def _moved(place: Place, newest: str) -> Finding:
+def _moved(place: Place, newest: str, light: Light) -> Finding:
     """An empty server that has taken the place of the one with the data looks healthy, and the next migration fits it."""
     sentence = (
         "All backups of database '%s' were made on another server than the one that answers: was its data volume replaced? Newest: '%s'."
         % (place.database, newest)
     )
     consent = ["-e", "dbops_confirm=restore:%s" % place.database] if place.is_production else []
-    return Finding("backups", Light.RED, sentence, _playbook(place, "restore", "-e", "dbops_restore_backup=" + newest, *consent))
+    return Finding("backups", light, sentence, _playbook(place, "restore", "-e", "dbops_restore_backup=" + newest, *consent))
 
 
 def _backups(seen: Observed, limits: Limits) -> list[Finding]:
@@ -331,7 +331,7 @@ def _backups(seen: Observed, limits: Limits) -> list[Finding]:
     severe = Light.RED if seen.place.is_production else Light.YELLOW
     most = limits.backup_hours * 3600
     if known.elsewhere:
-        found.append(_moved(seen.place, known.elsewhere))
+        found.append(_moved(seen.place, known.elsewhere, severe))
     elif limits.backup_hours and not known.count:
         found.append(Finding("backups", severe, "There is no backup of database '%s'." % seen.place.database, backup))
     elif limits.backup_hours and known.age > most:

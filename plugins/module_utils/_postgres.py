@@ -159,13 +159,13 @@ def connect(address: Address, database: str, application: str, read_only: bool =
             options=options,
             **patience,
         )
-    except psycopg2.OperationalError as error:
+        psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)  # else a signal could not end a wait for the server
+        connection.autocommit = True
+        connection.set_client_encoding("UTF8")
+        if connection.server_version >= 170000:
+            execute(connection, "SET transaction_timeout = 0")  # older servers refuse it as an option
+    except psycopg2.Error as error:  # a server that is just stopping lets in and then ends the session
         raise ServerError(_connect_sentence(str(error), address, database), postgresql=str(error).strip()) from None
-    psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)  # else a signal could not end a wait for the server
-    connection.autocommit = True
-    connection.set_client_encoding("UTF8")
-    if connection.server_version >= 170000:
-        execute(connection, "SET transaction_timeout = 0")  # older servers refuse it as an option
     return connection
 
 

@@ -269,7 +269,8 @@ def _put_in_place(operation: Operation, options: RestoreOptions, replacement: st
         raise DbopsError(
             "'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(recovery.unhealthy))
         )
-    rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
+    with operation.after_swap(kept):
+        rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
     still = _backend.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout).unhealthy
     raise DbopsError(
         "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'. %s"

@@ -148,9 +148,7 @@ def test_contents(statements: list[str], of_its_own: Server, controller: Control
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "statements", [EXTENSIONS + PARTITIONS + SCHEMAS, pytest.param(MANY_TABLES, marks=pytest.mark.long)], ids=["kinds", "300 tables"]
-)
+@pytest.mark.parametrize("statements", [EXTENSIONS + PARTITIONS + SCHEMAS, MANY_TABLES], ids=["kinds", "300 tables"])
 def test_a_plan_is_made_on_the_same_schema(statements: list[str], of_its_own: Server, controller: Controller, stack: Stack) -> None:
     """The sandbox is given everything that the database has, else the plan is refused."""
     name = NAMES[0]

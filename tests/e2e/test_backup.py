@@ -37,6 +37,25 @@ def test_a_backup_is_complete_private_and_readable_without_us(
     assert stack.backups(production) == [backup, again.result()["backup"]["id"]]
 
 
+@pytest.mark.long
+def test_the_applications_time_limits_do_not_end_a_backup_or_a_restore(v2: None, controller: Controller, production: Server) -> None:
+    limits = {
+        "statement_timeout": "5ms",
+        "lock_timeout": "1ms",
+        "idle_in_transaction_session_timeout": "200ms",
+        "idle_session_timeout": "1s",
+    }
+    production.do(*(f"ALTER DATABASE chat SET {name} = '{limit}'" for name, limit in limits.items()))
+    production.do(*(f"ALTER ROLE postgres SET {name} = '{limit}'" for name, limit in limits.items()))
+    try:
+        made = controller.run("backup", "-l", "production")
+        restored = controller.run("restore", "-l", "production", dbops_restore_backup="latest", dbops_confirm="restore:chat")
+    finally:
+        production.do("SET statement_timeout = 0; ALTER ROLE postgres RESET ALL", database="postgres")
+    assert made.ok, made.output
+    assert restored.ok, restored.output
+
+
 def test_all_databases_may_be_backed_up_at_once(v2: None, controller: Controller, stack: Stack) -> None:
     done = controller.run("backup", "-l", "all")
     assert done.ok, done.output

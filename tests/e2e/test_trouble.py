@@ -58,6 +58,34 @@ class TestCheckMode:
             assert word in checked.result()["diff"]["prepared"]
         assert stack.everything() == before
 
+    @pytest.mark.long
+    @pytest.mark.parametrize(
+        ("forbid", "words"),
+        [
+            (["ALTER DATABASE chat SET default_transaction_read_only = on"], "in a read-only transaction"),
+            (
+                [
+                    "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no DDL here'; END $$",
+                    "CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION no()",
+                ],
+                "no DDL here",
+            ),
+        ],
+        ids=["read-only", "event trigger"],
+    )
+    def test_a_database_that_forbids_changes_is_told_of_by_the_migrations_own_failure(
+        self, forbid: list[str], words: str, v1: None, controller: Controller, production: Server
+    ) -> None:
+        """What forbids it on the database forbids it in the sandbox, and does not stop what we do there ourselves."""
+        production.do(*forbid)
+        try:
+            checked = controller.run("migrate", "-l", "production", "--check")
+        finally:
+            production.do("ALTER DATABASE chat RESET default_transaction_read_only", database="postgres")
+        assert not checked.ok
+        assert "The migration would fail" in checked.message and words in checked.message
+        assert "The database was not touched." in checked.message
+
     def test_a_check_that_is_killed_leaves_nothing_for_long(
         self, v1: None, controller: Controller, stack: Stack, production: Server, hand: Hand
     ) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -152,6 +153,7 @@ class Controller:
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
         env["LC_ALL"] = "C.UTF-8"
         env["USER"] = "tester"
+        env["LOGNAME"] = getpass.getuser()  # whose home Ansible takes for its temporary files on this machine
         env["ANSIBLE_NOCOLOR"] = "1"
         env["ANSIBLE_HOME"] = str(self.home)
         env["ANSIBLE_CALLBACK_PLUGINS"] = str(CALLBACK)

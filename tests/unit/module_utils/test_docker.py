@@ -113,6 +113,22 @@ def test_a_program_in_a_running_container_gets_names_of_variables_and_files(tmp_
     assert engine.options[0] == {"kept": 32768, "stdin_path": "/in", "stdout_path": "/out", "timeout": 5}
 
 
+def test_an_engine_that_hangs_is_not_waited_for_without_end_but_a_program_is() -> None:
+    engine = FakeEngine(container_ls=Outcome(-9, "", "", True), container_run=Outcome(-9, "", "", True))
+    with pytest.raises(EngineError, match="The Docker engine has not answered for 120 s"):
+        Docker(execute=engine).names()
+    assert engine.options[0]["timeout"] == 120
+    assert Docker(execute=engine).run(JOB, timeout=7).timed_out, "how long a program may take is the caller's to say"
+    assert [options.get("timeout") for options in engine.options[1:]] == [7, 120]
+
+
+def test_the_engines_sentence_is_told_without_what_its_client_adds() -> None:
+    said = "docker: Error response from daemon: No such image: x\n\nRun 'docker run --help' for more information\n"
+    with pytest.raises(EngineError) as raised:
+        Docker(execute=FakeEngine(container_run=Outcome(125, "", said))).run(JOB)
+    assert raised.value.message.endswith(": Error response from daemon: No such image: x")
+
+
 def test_a_network_of_ours_has_no_way_out() -> None:
     engine = FakeEngine()
     Docker(execute=engine).create_internal_network("n", {"b": "2", "a": "1"})

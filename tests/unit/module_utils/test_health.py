@@ -204,6 +204,7 @@ def test_a_database_without_any_backup() -> None:
     assert light_of("backups", place=PREVIEW, backups=Backups()) == "yellow"
     assert light_of("backups", Limits(backup_hours=0), backups=Backups()) == "green"
     [moved] = found("backups", backups=Backups(elsewhere="chat_1"))
+    assert light_of("backups", place=PREVIEW, backups=Backups(elsewhere="chat_1")) == "yellow"
     assert moved.light is Light.RED and "was its data volume replaced? Newest: 'chat_1'" in moved.sentence
     assert moved.command.endswith("restore.yml -l chat-production -e dbops_restore_backup=chat_1 -e dbops_confirm=restore:chat")
     [finding] = found("backups", backups=Backups())

@@ -37,6 +37,12 @@ def test_only_the_newest_entries_are_read(tmp_path: Path) -> None:
     assert [entry["number"] for entry in read(str(tmp_path), last=2)] == [3, 4]
 
 
+def test_json_that_is_no_entry_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b'5\n[]\nnull\n"x"\n{}\n\xff\xfe{\n')
+    append(str(tmp_path), {"number": 1})
+    assert read(str(tmp_path)) == [{"number": 1}]
+
+
 def test_a_folder_without_a_journal_has_no_history(tmp_path: Path) -> None:
     assert read(str(tmp_path)) == []
     assert read(str(tmp_path / "missing")) == []

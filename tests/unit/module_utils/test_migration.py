@@ -237,6 +237,21 @@ def test_a_server_that_is_gone_does_not_hide_the_first_error(stage: Stage, monke
         stage.migrate()
 
 
+def test_a_server_that_goes_right_after_the_run_leaves_the_way_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S5: what the runner has left cannot be read, and the message must not end with that."""
+    looks = [BEFORE]
+
+    def look(_connection: t.Any) -> dict:
+        if looks:
+            return looks.pop()
+        raise DbopsError("server closed the connection")
+
+    monkeypatch.setattr(_migration, "read_snapshot", look)
+    with pytest.raises(DbopsError, match="The schema could not be read afterwards") as failed:
+        stage.migrate()
+    assert RESTORE in failed.value.message
+
+
 # --- waiting for locks ----------------------------------------------------------------------------------------------------
 
 

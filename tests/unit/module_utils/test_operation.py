@@ -294,6 +294,7 @@ def replacing(**changes: t.Any) -> t.Any:
 
 def test_a_failed_restore_proves_that_the_live_database_is_untouched() -> None:
     assert failed(replacing(), now=16384) == "The live database is untouched: 'chat' is still the one with OID 16384."
+    assert failed(replacing(), now=16999) == "", "it was swapped: the error itself says so"
     assert failed(replacing(), now=0, live=0) == ""
     assert _operation.state_after_failure(replacing(), None, FAILURE) == "The live database is untouched: nothing was begun."
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 import typing as t
 
 import psycopg2
@@ -72,6 +73,42 @@ def test_a_session_says_who_it_is_and_notices_a_dead_line(dialled: list) -> None
     assert "-c tcp_keepalives_idle=10 " in asked["options"], "the server lets go of a lock whose holder it cannot reach"
     assert "search_path=pg_catalog" in asked["options"] and "read_only" not in asked["options"]
     assert connection.autocommit and connection.encoding == "UTF8"
+
+
+def test_a_server_that_ends_the_session_at_once_is_a_sentence_too(dialled: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is just stopping lets in and then says goodbye."""
+
+    def stopped(_session: FakeSession, _encoding: str) -> None:
+        raise psycopg2.OperationalError("terminating connection due to administrator command")
+
+    monkeypatch.setattr(FakeSession, "set_client_encoding", stopped)
+    with pytest.raises(ServerError, match=r"Cannot connect to database 'chat' .* terminating connection"):
+        _postgres.connect(ADDRESS, "chat", "x")
+
+
+@pytest.mark.parametrize(("version", "limits"), [(160009, []), (170005, ["SET transaction_timeout = 0"])])
+def test_a_limit_that_only_newer_servers_have_is_lifted_there(
+    version: int, limits: list[str], dialled: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psycopg2, "connect", lambda **_options: FakeSession(server_version=version))
+    assert t.cast(t.Any, _postgres.connect(ADDRESS, "chat", "x")).statements == limits
+
+
+def test_a_session_is_given_up_also_where_its_server_cannot_be_asked() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        session = t.cast(t.Any, FakeSession())
+        _postgres.give_up(session)
+        assert session.statements == ["(cancel)"]
+
+        session.cancel, session.fileno = raise_unreachable, ours.fileno
+        _postgres.give_up(session)
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b"", "whoever waits for this line is told that it has ended"
+
+
+def raise_unreachable() -> None:
+    raise psycopg2.OperationalError("PQcancel() -- connect() failed: error 113")
 
 
 def test_a_read_only_session_cannot_write(dialled: list) -> None:

@@ -98,6 +98,12 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
 # --- opening --------------------------------------------------------------------------------------------------------------
 
 
+def test_our_own_sessions_in_a_sandbox_are_not_stopped_by_what_the_database_forbids(stage: Stage) -> None:
+    with SANDBOX.session() as connection:
+        assert connection is stage.inside
+    assert stage.inside.statements == ["SET session_replication_role = replica", "SET default_transaction_read_only = off"]
+
+
 def test_the_sandbox_answers_to_the_real_servers_names_on_a_network_of_its_own(stage: Stage) -> None:
     with open_sandbox(stage.operation, ("log_statement=all",)) as sandbox:
         assert sandbox.address.host == "172.30.0.2" and sandbox.address.user == "ann"

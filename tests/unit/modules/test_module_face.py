@@ -168,6 +168,7 @@ def test_a_journal_that_cannot_be_written_is_a_warning(stage: Stage) -> None:
     answer = stage.call("backup", lambda _operation, _params: Result(True, ["done"]))
     assert answer["changed"] is True
     assert "cannot be written" in json.dumps(answer["warnings"])
+    assert "journal" not in answer["summary"][-1], "it is not said to be where it is not"
 
 
 # --- succeeding -----------------------------------------------------------------------------------------------------------
@@ -304,9 +305,9 @@ def test_a_given_password_is_never_in_the_answer(stage: Stage) -> None:
 # --- signals --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_a_run_through_its_clean_up_once(number: int) -> None:
-    before = {which: signal.getsignal(which) for which in (signal.SIGTERM, signal.SIGHUP)}
+    before = {which: signal.getsignal(which) for which in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         _module._raise_on_signals()
         with pytest.raises(DbopsError, match="Interrupted by signal %d" % number):
