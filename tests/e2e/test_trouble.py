@@ -74,12 +74,13 @@ class TestCheckMode:
         ids=["read-only", "event trigger"],
     )
     def test_a_database_that_forbids_changes_is_told_of_by_the_migrations_own_failure(
-        self, forbid: list[str], words: str, v1: None, controller: Controller, production: Server
+        self, forbid: list[str], words: str, v1: None, controller: Controller, stack: Stack, production: Server
     ) -> None:
         """What forbids it on the database forbids it in the sandbox, and does not stop what we do there ourselves."""
         production.do(*forbid)
+        runner = psql(stack, url_of(production), "CREATE TABLE more (id int)")
         try:
-            checked = controller.run("migrate", "-l", "production", "--check")
+            checked = controller.run("migrate", "-l", "production", "--check", **runner)
         finally:
             production.do("ALTER DATABASE chat RESET default_transaction_read_only", database="postgres")
         assert not checked.ok
