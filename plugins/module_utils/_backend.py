@@ -12,8 +12,9 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 
 _ERROR_LINE = re.compile(r"\b(?:ERROR|FATAL|PANIC|error|fatal|panic)\b")
 

@@ -10,8 +10,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 
 #: The revision that an image was built from (https://github.com/opencontainers/image-spec/blob/main/annotations.md).
 _REVISION = "org.opencontainers.image.revision"

@@ -18,7 +18,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
     neighbours,
     up_line,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text
 
 _WHY = {

@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Disk, Facts, Finding, compose_line, up_line
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 

@@ -12,8 +12,9 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils._connection_url import ConnectionAddress
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import LogSummary
 from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 

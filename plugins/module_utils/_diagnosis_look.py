@@ -34,9 +34,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
     neighbours,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_queries import try_address
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Container, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import summarise
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
 from ansible_collections.dbops.postgres.plugins.module_utils._target import host_of

@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Facts, Finding, Wait, refusal_kind
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._measure import count_text, duration_text
 
 #: Transaction ids are 32 bits: at about 2.1 billion the server stops taking writes, from 1.6 billion on it vacuums in a hurry

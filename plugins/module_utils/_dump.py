@@ -16,8 +16,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import write_file
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Container, Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import KEEPALIVES, NO_TIMEOUTS, SERVER_KEEPALIVES, Address
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 

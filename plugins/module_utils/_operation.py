@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database, _guard, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, remove_folder
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Container, Docker
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, OperationLock, is_alive
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Server, read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor

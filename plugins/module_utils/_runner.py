@@ -12,8 +12,9 @@ import stat
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 
 #: Runners known by name: the command that migrates, the command that seeds.

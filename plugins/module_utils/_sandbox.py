@@ -16,9 +16,10 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _database
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Image, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils._dump import table_option
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, execute, rows, session, sql, value, wait_until_ready
 from ansible_collections.dbops.postgres.plugins.module_utils._roles import copy_roles

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _baseline, _database, _journal, _survey, _swap, _vitals
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, Backup
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils._health import judge, worst
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils._observed import Backend, Backups, Limits, Observed, Pending, Place
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
     Inquiry,

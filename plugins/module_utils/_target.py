@@ -10,8 +10,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils._branches import branches_of, choose
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Docker, require_running
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, require_running
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address
 
 if t.TYPE_CHECKING:

@@ -16,9 +16,9 @@ from psycopg2 import sql
 
 from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, FileEntry, Manifest
 from ansible_collections.dbops.postgres.plugins.module_utils._database import Grant, Properties, Setting
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Evidence, Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Caller, Operation, Request
 from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, Server
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome

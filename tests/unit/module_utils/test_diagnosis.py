@@ -20,9 +20,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils import _diagnosis, 
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis import DiagnosisOptions, diagnose, judge
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import KINDS, RED, YELLOW, Disk, Expected, Facts, Production
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_report import render
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor

@@ -33,8 +33,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts im
     refusal_kind,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_queries import _waits
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._env_file import EnvFile
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._log_summary import summarise
 from ansible_collections.dbops.postgres.plugins.module_utils._vitals import Slot
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import OTHER_RUN, container

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _survey
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._info import inform
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._lock import Holder, card
 from ansible_collections.dbops.postgres.plugins.module_utils._marker import enroll
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result

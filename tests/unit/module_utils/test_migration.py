@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _migration
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._migration import MigrationOptions, migrate
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, PlannedStatement

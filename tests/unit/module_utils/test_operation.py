@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _operation
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, EngineError, Refused, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import begin, clean_up, new_run_id, temporary_leftovers, timestamp
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (

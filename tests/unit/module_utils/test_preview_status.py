@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _branch_conflicts, _expected_schemas, _journal, _preview_status
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._expected_schemas import Trial, expected_schemas, known
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._preview_status import preview_status
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner

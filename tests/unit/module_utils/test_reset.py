@@ -16,9 +16,9 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils import _backend, _baseline, _dump, _reset
 from ansible_collections.dbops.postgres.plugins.module_utils._backend import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils._database import Properties
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Result
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._reset import ResetOptions, reset

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint, Image, Mount
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Endpoint, Image, Mount
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import (
     STATE_TABLES,

@@ -14,8 +14,8 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils._database import Setting
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, EngineError, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._roles import copy_roles

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _seed, _watchdog
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows

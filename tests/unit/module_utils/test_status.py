@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _status, _survey
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, Interrupted, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Operation, Result, timestamp
 from ansible_collections.dbops.postgres.plugins.module_utils._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome

@@ -11,8 +11,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Docker, Endpoint
+from ansible_collections.dbops.postgres.plugins.module_utils._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, Redactor
 from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions, host_of, resolve

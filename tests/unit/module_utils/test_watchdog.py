@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils import _watchdog
-from ansible_collections.dbops.postgres.plugins.module_utils._docker import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils._watchdog import Watchdog, require_positive, run_watched

@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"_archive", "_diagnosis_facts", "_observed", "_schema_needs"},
     {"_backend", "_branches", "_database", "_lock", "_row_counts", "_schema", "_vitals"},
     {"_bundle", "_connection_url", "_docker", "_guard", "_journal", "_postgres"},
-    {"_env_file", "_log_summary", "_measure", "_plain_file", "_process", "_redaction", "_statements"},
+    {"_env_file", "_inspected", "_log_summary", "_measure", "_plain_file", "_process", "_redaction", "_statements"},
     {"_errors"},
 ]
 
