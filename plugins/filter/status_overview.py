@@ -44,7 +44,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._overview import overview
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._overview import overview
 
 #: What role status registers on each host.
 RESULT = "__dbops_status_result"

@@ -14,25 +14,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _journal
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection, environment_name
-from ansible_collections.dbops.postgres.plugins.module_utils._measure import duration_text
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import (
-    Caller,
-    Inquiry,
-    Operation,
-    Request,
-    Result,
-    begin,
-    facts_before,
-    new_run_id,
-    state_after_failure,
-    timestamp,
-    utc_now,
-)
-from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
-from ansible_collections.dbops.postgres.plugins.module_utils._target import TargetOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._begin import begin
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection, environment_name
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._lost import state_after_failure
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Caller, Inquiry, Request, facts_before, new_run_id
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import TargetOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
 
 #: The shared options; documented in the fragment ``dbops.postgres.target``.
 TARGET_ARGSPEC: dict[str, t.Any] = {

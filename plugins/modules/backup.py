@@ -98,11 +98,11 @@ operation:
 import re
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, back_up
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, back_up
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 
 def backup(operation: Operation, params: dict[str, t.Any]) -> Result:

@@ -166,11 +166,12 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis import DiagnosisOptions, diagnose
-from ansible_collections.dbops.postgres.plugins.module_utils._diagnosis_facts import Production
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._diagnosis import DiagnosisOptions, diagnose
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._facts import Production
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry
 
 _PRODUCTION = {name: {"type": "str", "required": True} for name in ("host", "container", "database")}
 

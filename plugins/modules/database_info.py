@@ -148,10 +148,10 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
-from ansible_collections.dbops.postgres.plugins.module_utils._info import inform
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._info import inform
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 
 
 def look(operation: Operation, params: dict[str, t.Any]) -> Result:

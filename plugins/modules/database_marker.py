@@ -81,10 +81,10 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
-from ansible_collections.dbops.postgres.plugins.module_utils._marker import enroll
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._enroll import enroll
 
 
 def mark(operation: Operation, _params: dict[str, t.Any]) -> Result:

@@ -108,11 +108,12 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._observed import Limits
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._status import StatusOptions, look
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._observed import Limits
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._status import StatusOptions, look
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry
 
 
 def status(inquiry: Inquiry, params: dict[str, t.Any]) -> Result:

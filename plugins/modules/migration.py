@@ -180,10 +180,10 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
-from ansible_collections.dbops.postgres.plugins.module_utils._migration import MigrationOptions, migrate
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
 
 ARGUMENT_SPEC = {
     "runner": {"type": "list", "elements": "str", "default": ["ent"]},

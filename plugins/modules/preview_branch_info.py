@@ -129,10 +129,10 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._preview_status import preview_status
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._preview_status import preview_status
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 
 
 def look(operation: Operation, params: dict[str, t.Any]) -> Result:

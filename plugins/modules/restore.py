@@ -147,10 +147,10 @@ operation:
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._restore import RestoreOptions, restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import RestoreOptions, restore
 
 ARGUMENT_SPEC = {
     "backup": {"type": "str", "required": True},

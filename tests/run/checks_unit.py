@@ -22,7 +22,7 @@ REQUIREMENTS = ROOT / "tests" / "unit" / "requirements-oldest.txt"
 
 def check(stage: Stage) -> None:
     _pytest(stage, "pytest", ["python", "-m", "pytest"], "tests/unit")
-    if not files("tests/unit/module_utils/test_*.py"):
+    if not files("tests/unit/module_utils/*/test_*.py"):
         stage.record("pytest, oldest Python", bad("there is nothing in tests/unit/module_utils"))
         return
     old = {version: program for version, program in interpreters().items() if FLOOR <= version < CONTROLLER}

@@ -14,17 +14,19 @@ from pathlib import Path
 
 from psycopg2 import sql
 
-from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive, FileEntry, Manifest
-from ansible_collections.dbops.postgres.plugins.module_utils._database import Grant, Properties, Setting
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import EngineError
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Evidence, Risk
-from ansible_collections.dbops.postgres.plugins.module_utils._inspected import Container, Endpoint, Image
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Caller, Operation, Request
-from ansible_collections.dbops.postgres.plugins.module_utils._postgres import Address, Server
-from ansible_collections.dbops.postgres.plugins.module_utils._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils._redaction import Redactor
-from ansible_collections.dbops.postgres.plugins.module_utils._row_counts import TableRows
-from ansible_collections.dbops.postgres.plugins.module_utils._target import Target, TargetOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import FileEntry, Manifest
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Evidence, Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Caller, Request
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import Target, TargetOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Grant, Properties, Setting
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Address, Server
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -16,7 +16,7 @@ import yaml
 
 from ansible_collections.dbops.postgres.plugins.doc_fragments.target import ModuleDocFragment
 from ansible_collections.dbops.postgres.plugins.module_utils import _module
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))

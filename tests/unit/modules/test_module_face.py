@@ -18,11 +18,14 @@ import ansible.module_utils._internal
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.dbops.postgres.plugins.module_utils import _journal, _module, _status
-from ansible_collections.dbops.postgres.plugins.module_utils._errors import Busy, DbopsError, Interrupted, Refused
-from ansible_collections.dbops.postgres.plugins.module_utils._guard import Risk, Selection
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Inquiry, Operation, Request, Result
-from ansible_collections.dbops.postgres.plugins.module_utils._redaction import MASK, Redactor
+from ansible_collections.dbops.postgres.plugins.module_utils import _module
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
+from ansible_collections.dbops.postgres.plugins.module_utils.looks import _status
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import MASK, Redactor
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,22 +14,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.dbops.postgres.plugins.module_utils._archive import Archive
-from ansible_collections.dbops.postgres.plugins.module_utils._backup import BackupOptions, back_up, catalogue_result
-from ansible_collections.dbops.postgres.plugins.module_utils._marker import enroll
-from ansible_collections.dbops.postgres.plugins.module_utils._operation import Result
-from ansible_collections.dbops.postgres.tests.unit.module_utils import (
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, back_up, catalogue_result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._enroll import enroll
+from ansible_collections.dbops.postgres.tests.unit.module_utils.diagnosis import test_diagnosis
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published
+from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import test_info, test_preview_status, test_status
+from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import (
     test_backup,
-    test_diagnosis,
-    test_info,
     test_migration,
-    test_preview_status,
     test_reset,
     test_restore,
     test_seed,
-    test_status,
 )
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published
 
 Play = t.Callable[[pytest.MonkeyPatch, Path, bool], Result]
 

@@ -21,10 +21,10 @@ ROWS_OF_PARTS = {"server", "database"}
 
 def checks() -> set[str]:
     found = set(ROWS_OF_PARTS)
-    for node in ast.walk(ast.parse((MODULE_UTILS / "_health.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse((MODULE_UTILS / "looks" / "_judgement.py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding" and isinstance(node.args[0], ast.Constant):
             found.add(node.args[0].value)
-    return found | set(re.findall(r'"check": "(\w+)"', (MODULE_UTILS / "_overview.py").read_text(encoding="utf-8")))
+    return found | set(re.findall(r'"check": "(\w+)"', (MODULE_UTILS / "looks" / "_overview.py").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("guide", ["status.md", "status.ja.md"])

@@ -115,7 +115,7 @@ def messages_of_yaml(text: str) -> Iterator[str]:
 
 def all_messages() -> list[str]:
     found = {
-        message for path in (ROOT / "plugins" / "module_utils").glob("*.py") for message in messages_of(path.read_text(encoding="utf-8"))
+        message for path in (ROOT / "plugins" / "module_utils").rglob("*.py") for message in messages_of(path.read_text(encoding="utf-8"))
     }
     for path in [*(ROOT / "playbooks").glob("*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]:
         found.update(messages_of_yaml(path.read_text(encoding="utf-8")))

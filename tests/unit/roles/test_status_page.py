@@ -14,10 +14,10 @@ from pathlib import Path
 import jinja2
 
 from ansible_collections.dbops.postgres.plugins.filter.status_overview import FilterModule, status_overview
-from ansible_collections.dbops.postgres.plugins.module_utils._observed import Backups
-from ansible_collections.dbops.postgres.plugins.module_utils._overview import overview
-from ansible_collections.dbops.postgres.tests.unit.module_utils.test_health import PLACE, WELL
-from ansible_collections.dbops.postgres.tests.unit.module_utils.test_overview import GREEN, HOSTILE, RED, YELLOW, answer
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._observed import Backups
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._overview import overview
+from ansible_collections.dbops.postgres.tests.unit.module_utils.looks.test_judgement import PLACE, WELL
+from ansible_collections.dbops.postgres.tests.unit.module_utils.looks.test_overview import GREEN, HOSTILE, RED, YELLOW, answer
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "roles" / "status" / "templates" / "status.html.j2"
 

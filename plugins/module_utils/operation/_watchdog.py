@@ -1,0 +1,139 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the runner on the real database under watch: ends a wait for a lock before everybody else has to wait behind it, and ends
+what a runner that was stopped has left running in the server.
+
+A statement that waits for a strong lock makes every later reader of the table wait too
+(https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES). Not every driver takes ``lock_timeout`` from its
+environment, so a session of ours watches the runner's sessions and cancels one that has waited too long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, run_for_real
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Session, rows, session, sessions
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+    from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+#: Seconds between two looks.
+INTERVAL = 0.1
+
+#: Seconds that the runner's sessions may take to end when the runner has ended.
+END_SECONDS = 30.0
+
+_WAITING = """
+SELECT DISTINCT a.pid, a.query, pg_blocking_pids(a.pid)
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE NOT l.granted AND l.locktype = 'relation' AND a.datname = %s
+  AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
+  AND l.waitstart < clock_timestamp() - make_interval(secs => %s)
+"""
+
+#: Terminates what it finds.
+_STILL_THERE = """
+SELECT pg_terminate_backend(a.pid)
+FROM pg_stat_activity a
+WHERE a.datname = %s AND a.pid <> pg_backend_pid() AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
+"""
+
+
+class Watchdog:
+    """Watches the sessions of one runner while it works; use it as a context manager.
+
+    :param connection: a session of its own in the maintenance database.
+    :param addresses: asked at every look, since the runner's container gets its addresses only when it starts.
+    :param seconds: how long a session may wait for a lock; without it, as long as it likes.
+    """
+
+    def __init__(
+        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float | None
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._application = application
+        self._addresses = addresses
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._seen_addresses: list[str] = []
+        self.cancelled: list[str] = []
+        self.trouble = ""
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+        self.end_sessions(END_SECONDS)
+
+    def end_sessions(self, seconds: float) -> None:
+        """End what the runner's sessions still do: a statement goes on after its client was killed, and would change the schema later."""
+        deadline = time.monotonic() + seconds
+        while rows(self._connection, _STILL_THERE, (self._database, self._seen_addresses, self._application)):
+            if time.monotonic() > deadline:
+                raise DbopsError(
+                    "The runner has ended, but its sessions in database '%s' do not: look at pg_stat_activity." % self._database
+                )
+            time.sleep(INTERVAL)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            try:
+                self._seen_addresses = self._seen_addresses or self._addresses()
+                if self._seconds is not None:
+                    self._cancel_waits(self._seconds)
+            except Exception as error:  # a dead watchdog must not end the migration, only be told of
+                self.trouble = str(error).strip()
+                return
+
+    def _cancel_waits(self, seconds: float) -> None:
+        for pid, query, blockers in rows(self._connection, _WAITING, (self._database, self._seen_addresses, self._application, seconds)):
+            named = {session.pid: session for session in sessions(self._connection, self._database)}
+            who = "; ".join(_describe(blocker, named) for blocker in blockers) or "nobody any more"
+            if rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
+                self.cancelled.append(
+                    "'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], seconds, who)
+                )
+
+
+def run_watched(
+    operation: Operation, runner: Runner, purpose: str, timeout: float, lock_timeout: float | None = None
+) -> tuple[Outcome, list[str]]:
+    """Run the runner on the real database; returns also whom it had to wait for, where it waited too long (``lock_timeout``)."""
+    name = "dbops-%s-%s" % (operation.run_id, purpose)
+
+    def addresses() -> list[str]:
+        try:
+            return [endpoint.address for endpoint in operation.docker.container(name).endpoints if endpoint.address]
+        except EngineError:
+            return []
+
+    target, application = operation.target, operation.application + " runner"
+    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection, Watchdog(
+        connection, operation.database, application, addresses, lock_timeout
+    ) as watchdog:
+        outcome = run_for_real(operation.docker, runner, name, operation.labels, application, timeout)
+    if watchdog.trouble:
+        operation.warnings.append("The watch over the runner's sessions ended early: %s" % watchdog.trouble)
+    return outcome, watchdog.cancelled
+
+
+def _describe(pid: int, named: dict[int, Session]) -> str:
+    return str(named[pid]) if pid in named else "pid %d" % pid
+
+
+def require_positive(seconds: float) -> None:
+    if seconds <= 0:
+        raise DbopsError("The lock timeout has to be more than 0 seconds (dbops_migrate_lock_timeout).")

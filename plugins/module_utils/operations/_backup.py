@@ -1,0 +1,278 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One verified backup, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup, Manifest, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+#: How much more than the last backup's size is asked of the volume, to have room for growth.
+_GROWTH = 1.2
+
+#: Bytes of the indexes, which a dump leaves out, as the last VACUUM saw them: the functions that measure one wait for its table's lock.
+_INDEX_SIZE = "SELECT coalesce(sum(relpages::bigint), 0)::bigint * current_setting('block_size')::int FROM pg_class WHERE relkind = 'i'"
+
+
+@dataclass(frozen=True)
+class BackupOptions:
+    """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers."""
+
+    reason: str = ""
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that the backup may need, bytes that are free, and what the estimate stands on."""
+
+    needed: int
+    free: int
+    basis: str
+
+    def __str__(self) -> str:
+        return "about %s needed (%s), %s free" % (size_text(self.needed), self.basis, size_text(self.free))
+
+
+def back_up(operation: Operation, options: BackupOptions) -> Result:
+    """The module's work: make one, or in check mode say what it would make."""
+    _database.require(operation.maintenance, operation.database)
+    estimate = require_space(operation)
+    if operation.check_mode:
+        backup_id = operation.archive.new_id(operation.database, operation.started_at, options.reason)
+        lines = [
+            "Would back up database '%s' to '%s/%s...': %s."
+            % (operation.database, operation.archive.folder, backup_id.rsplit("_", 1)[0], estimate)
+        ]
+        return Result(True, lines, facts={"backup": None, "estimate": estimate.__dict__}, diff=_diff(operation))
+    backup = make_backup(operation, options)
+    return Result(
+        True,
+        describe(operation, backup),
+        facts={"backup": facts_of(backup), "estimate": estimate.__dict__},
+        diff=_diff(operation),
+        journal={"backup": backup.manifest.id},
+    )
+
+
+def make_backup(operation: Operation, options: BackupOptions) -> Backup:
+    """Make, verify and publish a backup; other operations call this for theirs.
+
+    :raises DbopsError: with nothing left under a final name.
+    """
+    work = operation.work_folder("backup")
+    tools = operation.tools()
+    operation.enter("backup: dump")
+    created = utc_now()
+    with operation.session(read_only=True) as connection:
+        connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        snapshot_name = value(connection, "SELECT pg_export_snapshot()")
+        compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
+        with ThreadPoolExecutor(1) as beside:
+            describing = beside.submit(_describe_contents, operation, connection, options, compression, timestamp(created), work)
+            try:
+                _dump.dump(tools, operation.database, snapshot_name, work, options.jobs, compression)
+            except BaseException:
+                if describing.done():
+                    describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
+                give_up(connection)
+                raise
+            operation.enter("backup: count")
+            manifest = replace(describing.result(), finished=timestamp(utc_now()))
+        connection.cursor().execute("COMMIT")
+    operation.enter("backup: verify")
+    _dump.read_in_full(tools, work)
+    operation.enter("backup: publish")
+    backup = operation.archive.publish(work, manifest)
+    operation.give_away("backup")
+    return backup
+
+
+def _describe_contents(
+    operation: Operation, connection: Connection, options: BackupOptions, compression: str, created: str, work: str
+) -> Manifest:
+    """Everything the manifest says, read in the snapshot that was dumped. The schema itself goes into a file beside the dump."""
+    properties = _database.read_properties(operation.maintenance, operation.database)
+    snapshot = read_snapshot(connection)
+    write_file(os.path.join(work, SCHEMA), json.dumps(snapshot, indent=0, sort_keys=True) + "\n")
+    return Manifest(
+        id=operation.archive.new_id(operation.database, operation.started_at, options.reason),
+        database=operation.database,
+        environment=operation.request.environment,
+        host=operation.request.caller.host,
+        reason=options.reason,
+        run_id=operation.run_id,
+        operator=operation.request.caller.operator,
+        controller=operation.request.caller.controller,
+        revision=operation.request.caller.revision,
+        created=created,
+        finished=created,
+        server_identifier=operation.server.identifier,
+        server_version=operation.server.version,
+        server_version_number=operation.server.version_number,
+        container=operation.target.container.name,
+        image=operation.target.container.image,
+        image_id=operation.target.container.image_id,
+        pg_dump_version=operation.server.version,
+        compression=compression,
+        database_size=_database.size(operation.maintenance, operation.database),
+        database_oid=int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")),
+        next_transaction=int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")),
+        schema_fingerprint=fingerprint(snapshot),
+        extensions=dict(rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY 1")),
+        roles=roles_in_use(connection, properties),
+        properties=properties,
+        tables=count_rows(connection),
+        large_objects=count_large_objects(connection),
+        backend=_describe_backend(operation),
+    )
+
+
+def roles_in_use(connection: Connection, properties: _database.Properties) -> tuple[str, ...]:
+    """The roles that own something in the database, are granted something there, or have settings for it: a restore needs them."""
+    found = rows(
+        connection,
+        "SELECT DISTINCT r.rolname FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid WHERE s.refclassid = 'pg_authid'::regclass"
+        " AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    names = {name for (name,) in found} | {properties.owner}
+    names.update(grant.grantee for grant in properties.grants or () if grant.grantee)
+    names.update(setting.role for setting in properties.settings if setting.role)
+    return tuple(sorted(names))
+
+
+def _describe_backend(operation: Operation) -> dict[str, str]:
+    if not operation.target.backends:
+        return {}
+    container = operation.target.backend()
+    return {
+        "container": container.name,
+        "image": container.image,
+        "image_id": container.image_id,
+        "revision": container.labels.get("org.opencontainers.image.revision", ""),
+        "version": container.labels.get("org.opencontainers.image.version", ""),
+    }
+
+
+def _configure_options(connection: Connection) -> str:
+    """How the server (and so the image's pg_dump) was built; only privileged users may read it."""
+    if not value(connection, "SELECT has_function_privilege('pg_config()', 'EXECUTE')"):
+        return ""
+    return value(connection, "SELECT setting FROM pg_config WHERE name = 'CONFIGURE'") or ""
+
+
+def require_space(operation: Operation) -> Estimate:
+    """:raises DbopsError: where the volume has too little room, with the estimate."""
+    estimate = estimate_space(operation)
+    if estimate.free < estimate.needed:
+        raise DbopsError(
+            "The volume of '%s' has too little room for a backup of '%s': %s. Free some, or name another folder with dbops_backup_dir."
+            % (operation.archive.folder, operation.database, estimate),
+            estimate=estimate.__dict__,
+        )
+    return estimate
+
+
+def estimate_space(operation: Operation) -> Estimate:
+    """From the last backup's size, grown like the database; for the first one, the database's size without its indexes."""
+    operation.enter("backup: estimate")
+    free = operation.archive.free_space()
+    now = _database.size(operation.maintenance, operation.database)
+    backups, _unreadable = operation.archive.catalogue(operation.database)
+    for backup in backups:
+        if backup.manifest.server_identifier == operation.server.identifier and backup.manifest.database_size:
+            ratio = backup.manifest.size / backup.manifest.database_size
+            return Estimate(int(now * ratio * _GROWTH), free, "from the backup '%s'" % backup.manifest.id)
+    with operation.session(read_only=True) as connection:
+        indexes = value(connection, _INDEX_SIZE)
+    return Estimate(max(now - int(indexes), 0), free, "the size of the tables, uncompressed")
+
+
+def describe(operation: Operation, backup: Backup) -> list[str]:
+    manifest = backup.manifest
+    seconds = sum(seconds for phase, seconds in operation.phases.items() if phase.startswith("backup"))
+    return [
+        "Backup '%s' of database '%s' is complete and verified: %s in %s, %s of %s, taken in %s."
+        % (
+            manifest.id,
+            manifest.database,
+            count_text(manifest.rows, "row"),
+            count_text(len(manifest.tables), "table"),
+            size_text(manifest.size),
+            size_text(manifest.database_size),
+            duration_text(seconds),
+        ),
+        "It is in '%s'. To go back to it: %s" % (backup.path, operation.restore_command(manifest.id)),
+    ]
+
+
+def facts_of(backup: Backup) -> dict[str, t.Any]:
+    """What a result says of a backup; sizes in bytes."""
+    manifest = backup.manifest
+    return {
+        "id": manifest.id,
+        "path": backup.path,
+        "created": manifest.created,
+        "reason": manifest.reason,
+        "size": manifest.size,
+        "database_size": manifest.database_size,
+        "tables": len(manifest.tables),
+        "rows": manifest.rows,
+        "server_version": manifest.server_version,
+        "server_identifier": manifest.server_identifier,
+        "schema_fingerprint": manifest.schema_fingerprint,
+    }
+
+
+def _diff(operation: Operation) -> dict[str, str]:
+    """The same in check mode and in the run: one backup more, whatever its name."""
+    backups, _unreadable = operation.archive.catalogue(operation.database)
+    known = [backup.manifest.id for backup in backups if backup.manifest.run_id != operation.run_id]
+    before = "%s of %s\n" % (count_text(len(known), "backup"), operation.database)
+    after = "%s of %s\n" % (count_text(len(known) + 1, "backup"), operation.database)
+    return {"before_header": operation.archive.folder, "after_header": operation.archive.folder, "before": before, "after": after}
+
+
+def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
+    """The catalogue as data; with ``verify``, every file of every backup is read."""
+    backups, unreadable = archive.catalogue(database)
+    damaged = {}
+    for backup in backups if verify else []:
+        try:
+            verify_files(read_backup(backup.path))
+        except DbopsError as error:
+            damaged[backup.manifest.id] = error.message
+    summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
+    summary += [
+        "%s  %s  %s  %s"
+        % (backup.manifest.id, backup.manifest.created, size_text(backup.manifest.size), count_text(backup.manifest.rows, "row"))
+        for backup in backups
+    ]
+    summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
+    summary += list(damaged.values())
+    return Result(
+        False,
+        summary,
+        facts={"backups": [facts_of(backup) for backup in backups], "unreadable": unreadable, "damaged": damaged, "verified": verify},
+    )

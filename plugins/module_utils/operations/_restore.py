@@ -1,0 +1,332 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Put a backup's contents in the place of a database: restore beside it, compare, swap by rename, prove the backend well, or swap back."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, decompress
+from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
+from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import (
+    BackupOptions,
+    facts_of,
+    make_backup,
+    require_space,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
+    Source,
+    announce,
+    find_source,
+    require_restorable,
+    rows_lost,
+    source_facts,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import (
+    TableRows,
+    count_large_objects,
+    count_rows,
+    differences,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
+
+UNDO = "undo"
+
+#: How a restored copy is called that did not get the backend well; undo must not bring it back.
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """``backup``: ``latest``, an id, a UTC time, ``undo``, or an absolute path. Times in seconds.
+
+    ``keep``: how many replaced databases are kept, all where that is negative.
+    """
+
+    backup: str
+    backup_first: bool = True
+    jobs: int = 2
+    restart: str = "auto"
+    health_timeout: float = 60
+    session_timeout: float = 10
+    keep: int = -1
+    from_other_environment: bool = False
+
+
+def restore(operation: Operation, options: RestoreOptions) -> Result:
+    """The module's work."""
+    if options.backup == UNDO:
+        return undo(operation, options)
+    source = find_source(operation, options.backup)
+    exists = _database.exists(operation.maintenance, operation.database)
+    if exists:
+        _swap.require_swappable(operation.maintenance, operation.database)
+    operation.enter("restore: check")
+    if source.backup:
+        require_same_environment(operation, source.backup, options.from_other_environment)
+    require_restorable(operation, source)
+    if source.made > operation.started_at:
+        operation.warnings.append(
+            "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
+        )
+    lost = rows_lost(operation, source) if exists else {}
+    facts: dict[str, t.Any] = {"source": source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
+    diff = _diff(operation, source, lost)
+    if operation.check_mode:
+        return Result(True, announce(operation, source, lost), facts, diff)
+    building = _swap.building_name(operation.database, operation.run_id)
+    try:
+        counted = _build(operation, source, options, building)
+        if exists and options.backup_first:
+            require_space(operation)
+            facts["backup_before"] = facts_of(make_backup(operation, BackupOptions(BEFORE_RESTORE, options.jobs)))
+        kept = _put_in_place(operation, options, building, source.name, "restore")
+    except BaseException:
+        _swap.drop_building(operation.maintenance, building)
+        raise
+    facts.update(replaced=kept, tables=[asdict(table) for table in counted])
+    dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
+    return Result(
+        True,
+        _report(operation, source, counted, kept, facts, dropped),
+        facts,
+        diff,
+        {"source": source.name, "replaced": kept, "rows_lost": lost},
+    )
+
+
+def require_same_environment(operation: Operation, backup: Backup, wanted: bool) -> None:
+    """A preview's rows do not become production's by a wrong path. Elsewhere another database's backup is a warning."""
+    made, asked = backup.manifest, operation.request
+    if (made.database, made.environment) == (operation.database, asked.environment):
+        return
+    what = (made.id, made.database, made.environment, made.host, operation.database)
+    if asked.environment == _guard.PRODUCTION and made.environment != _guard.PRODUCTION and not wanted:
+        raise Refused(
+            "Refused: backup '%s' is of database '%s' (%s, host '%s'), and '%s' is production. Nothing was touched. If that is what you want,"
+            " add: -e dbops_restore_from_other_environment=true" % what
+        )
+    operation.warnings.append("Backup '%s' is of database '%s' (%s, host '%s'), not of '%s'." % what)
+
+
+def undo(operation: Operation, options: RestoreOptions) -> Result:
+    """Put the database back that the last restore or reset replaced."""
+    _database.require(operation.maintenance, operation.database)
+    kept = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.by != REJECTED]
+    if not kept:
+        raise DbopsError("There is nothing to undo: no replaced database of '%s' is kept on this server." % operation.database)
+    previous = kept[0]
+    diff = {"before": "%s is as it is now\n" % operation.database, "after": "%s is what '%s' holds\n" % (operation.database, previous.name)}
+    facts: dict[str, t.Any] = {
+        "source": {"name": previous.name, "kind": "replaced database", "made": previous.at},
+        "rows_lost": {},
+        "replaced": None,
+        "backup_before": None,
+    }
+    if operation.check_mode:
+        return Result(
+            True,
+            ["Would put '%s' (replaced by %s at %s) back as '%s'." % (previous.name, previous.by, previous.at, operation.database)],
+            facts,
+            diff,
+        )
+    _swap.require_swappable(operation.maintenance, operation.database)
+    _stamp(operation, previous.name, "", keep_seeds=True)
+    facts["replaced"] = _put_in_place(operation, options, previous.name, previous.name, "undo")
+    summary = [
+        "Database '%s' is again what it was before the %s of %s." % (operation.database, previous.by, previous.at),
+        "What it was until now is kept as '%s' (to go back to that: the same command once more)." % facts["replaced"],
+    ]
+    return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
+
+
+def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
+    """Restore into a new database and compare; returns what is in it."""
+    operation.enter("restore: create")
+    properties = _properties(operation, source)
+    _database.create(operation.maintenance, building, properties)
+    operation.enter("restore: load")
+    tools = operation.tools()
+    if source.backup:
+        _dump.restore(tools, source.backup.path, building, options.jobs)
+    elif source.file:
+        _load_file(operation, tools, source.file, building)
+    operation.enter("restore: compare")
+    with operation.session(building) as connection:
+        counted = count_rows(connection)
+        if source.backup:
+            _compare(operation, source.backup, counted, connection)
+        elif source.file:
+            _compare_with_file(source.file, counted)
+        execute(connection, "ANALYZE")
+    _database.apply_properties(operation.maintenance, building, properties)
+    seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
+    _stamp(operation, building, seeds, keep_seeds=False)
+    return counted
+
+
+def _properties(operation: Operation, source: Source) -> _database.Properties:
+    """What belongs to the database itself: the live one's where there is one, else the manifest's."""
+    if _database.exists(operation.maintenance, operation.database):
+        return _database.read_properties(operation.maintenance, operation.database)
+    if source.backup:
+        return source.backup.manifest.properties
+    template = _database.read_properties(operation.maintenance, operation.request.target.maintenance_database)
+    return replace(template, owner=operation.target.address.user, grants=None, settings=(), comment="", connection_limit=-1)
+
+
+def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, building: str) -> None:
+    path = file.path
+    if file.kind == "sql.gz":
+        path = os.path.join(operation.work_folder("file"), "dump.sql")
+        decompress(file, path)
+    if file.kind == "custom":
+        argv = ["pg_restore", "--exit-on-error", "--no-password", "--dbname=", "/dbops/file"]
+    else:
+        argv = [
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--no-password",
+            "--single-transaction",
+            "--set=ON_ERROR_STOP=1",
+            "--output=/dev/null",
+            "--file=/dbops/file",
+        ]
+    outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
+    if outcome.rc != 0:
+        raise DbopsError(
+            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building),
+            output=outcome.output,
+        )
+
+
+def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: t.Any) -> None:
+    """:raises DbopsError: where a count differs. What a restore itself can change is a warning, so that it cannot refuse a right one."""
+    wrong = differences(backup.manifest.tables, counted)
+    objects = count_large_objects(connection)
+    if objects != backup.manifest.large_objects:
+        wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
+    if wrong:
+        raise DbopsError(
+            "The restored copy differs from the manifest of '%s': %s." % (backup.manifest.id, "; ".join(wrong[:10])),
+            differences=wrong,
+        )
+    snapshot = read_snapshot(connection)
+    if fingerprint(snapshot) != backup.manifest.schema_fingerprint:
+        with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
+            lines = render(difference(json.load(stream), snapshot))
+        operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
+
+
+def _compare_with_file(file: PlainFile, counted: tuple[TableRows, ...]) -> None:
+    """A plain dump says itself how many rows it has; what it fills with INSERT, or a custom-format file, does not."""
+    found = {table.name: table.rows for table in counted}
+    # Not every name is found: old dumps name no schema, and an extension's tables are not counted.
+    wrong = [
+        "table %s has %d rows instead of %d" % (name, found[name], rows)
+        for name, rows in file.rows.items()
+        if found.get(name, rows) != rows
+    ]
+    if wrong:
+        raise DbopsError(
+            "The restored copy differs from the file '%s': %s." % (file.path, "; ".join(wrong[:10])),
+            differences=wrong,
+        )
+
+
+def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) -> None:
+    """The marker of the database that is replaced, or production's; the seeds are those that the contents have had."""
+    marker = operation.evidence.marker or (_guard.PRODUCTION if operation.request.environment == _guard.PRODUCTION else "")
+    _database.set_own(operation.maintenance, database, MARKER, marker)
+    if not keep_seeds:
+        _database.set_own(operation.maintenance, database, SEEDS, seeds)
+
+
+def _put_in_place(operation: Operation, options: RestoreOptions, replacement: str, name: str, by: str) -> str:
+    """Swap, see the backends well, or swap back; returns under which name the old database is kept."""
+    operation.enter("restore: swap")
+    sick_before = _health.sick(operation.docker, operation.target.backends)
+    kept = swap_in(operation, replacement, by, options.session_timeout)
+    operation.warnings += ["Backend '%s' was not healthy before either: look at it." % container for container in sick_before]
+    with operation.after_swap(kept):
+        operation.enter("restore: backend")
+        recovery = _health.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout, sick_before)
+        operation.warnings += ["Backend '%s' was restarted." % container for container in recovery.restarted]
+    if not recovery.unhealthy:
+        return kept
+    if not kept:
+        raise DbopsError(
+            "'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(recovery.unhealthy))
+        )
+    with operation.after_swap(kept):
+        rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
+    still = _health.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout).unhealthy
+    raise DbopsError(
+        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'. %s"
+        % (
+            name,
+            " ".join(recovery.unhealthy),
+            rejected,
+            "With the old database it is not well either: %s" % " ".join(still) if still else "With the old database it is well again.",
+        ),
+        rejected=rejected,
+    )
+
+
+def swap_in(operation: Operation, replacement: str, by: str, session_timeout: float) -> str:
+    """The swap itself; returns the old database's new name."""
+    return _swap.swap(operation.maintenance, operation.database, replacement, by, operation.run_id, timestamp(utc_now()), session_timeout)
+
+
+def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[str, str]:
+    before = ["%s as it is now" % operation.database] + [
+        "%s: %s newer than the backup" % (table, count_text(number, "row")) for table, number in sorted(lost.items())
+    ]
+    after = ["%s as it was at %s (%s)" % (operation.database, timestamp(source.made), source.name)]
+    return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
+
+
+def _report(
+    operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]
+) -> list[str]:
+    proved = "every count compared with the manifest" if source.backup else "every count compared with the rows in the file"
+    if source.file and not source.file.rows:
+        proved = "a file without a manifest: the counts could not be compared"
+    lines = [
+        "Database '%s' is now as it was at %s: '%s', %s in %s, %s."
+        % (
+            operation.database,
+            timestamp(source.made),
+            source.name,
+            count_text(sum(table.rows for table in counted), "row"),
+            count_text(len(counted), "table"),
+            proved,
+        )
+    ]
+    if kept and kept not in dropped:
+        lines.append("What it was is kept as '%s'. To undo: %s" % (kept, operation.restore_command("undo")))
+    if facts["backup_before"]:
+        lines.append("Backup of what it was: '%s'." % facts["backup_before"]["id"])
+    others = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.name != kept]
+    if others:
+        lines.append(
+            "Older replaced databases take room: %s." % ", ".join("'%s' (%s)" % (item.name, size_text(item.size)) for item in others)
+        )
+    return lines + ["Dropped the replaced database '%s'." % name for name in dropped]

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a restore starts from: one of our backups or a file made by hand; whether it can be restored here, and what would be lost."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import tool_failure
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_newer_rows, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import parse_time, timestamp
+
+#: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
+_ROOM = 1.2
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Where a server keeps its data; bytes."""
+
+    free: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is restored: one of our backups, or a file made by hand."""
+
+    backup: Backup | None = None
+    file: PlainFile | None = None
+
+    @property
+    def name(self) -> str:
+        return self.backup.manifest.id if self.backup else self.file.path if self.file else ""
+
+    @property
+    def made(self) -> datetime.datetime:
+        if self.backup:
+            return t.cast(datetime.datetime, parse_time(self.backup.manifest.created))
+        return datetime.datetime.fromtimestamp(self.file.modified if self.file else 0, datetime.timezone.utc)
+
+    @property
+    def server_major(self) -> int:
+        return self.backup.manifest.server_version_number // 10000 if self.backup else self.file.server_major if self.file else 0
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the database will have, as far as that is known."""
+        if self.backup:
+            return int(self.backup.manifest.database_size * _ROOM)
+        return int((self.file.size if self.file else 0) * _ROOM)
+
+
+def find_source(operation: Operation, wanted: str) -> Source:
+    """:raises DbopsError: naming what there is."""
+    if not wanted:
+        raise DbopsError("No backup was named: set dbops_restore_backup to latest, an id, a time, a path, or undo.")
+    if wanted.startswith("/"):
+        if os.path.isdir(wanted):
+            return Source(backup=read_backup(wanted.rstrip("/") or "/"))
+        file = inspect_file(wanted)
+        return Source(file=_examine_custom(operation, file) if file.kind == "custom" else file)
+    backups, unreadable = operation.archive.catalogue()
+    if wanted in unreadable:
+        read_backup(os.path.join(operation.archive.folder, wanted))
+    return Source(backup=select(backups, wanted, operation.server.identifier, operation.database))
+
+
+def _examine_custom(operation: Operation, file: PlainFile) -> PlainFile:
+    """Have pg_restore read a custom-format file in full, and take from it which server it was made from."""
+    tools = operation.tools()
+    mounts = ((file.path, "/dbops/file", False),)
+    for purpose, option in (("list", "--list"), ("read", "--file=/dev/null")):
+        outcome = tools.run(purpose, ["pg_restore", option, "/dbops/file"], mounts)
+        if outcome.rc != 0:
+            raise DbopsError(
+                tool_failure("pg_restore", outcome, "the file '%s'" % file.path) + " It is cut off or damaged: use another one."
+            )
+        version = re.search(r"Dumped from database version: (\d+)", outcome.stdout)
+        file = replace(file, server_major=int(version.group(1))) if version else file
+    return file
+
+
+def require_restorable(operation: Operation, source: Source) -> None:
+    """Everything that can be known before a byte is restored."""
+    if source.server_major > operation.server.major:
+        raise DbopsError(
+            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d."
+            % (source.name, source.server_major, operation.server.major, source.server_major)
+        )
+    if source.backup:
+        verify_files(source.backup)
+        missing = _missing_roles(operation, source.backup)
+        if missing:
+            raise DbopsError(
+                "The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again."
+                % (source.name, ", ".join(missing))
+            )
+    free = data_volume_space(operation)
+    if free is not None and free < source.needed:
+        raise DbopsError(
+            "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
+            % (operation.target.container.name, size_text(source.needed), size_text(free))
+        )
+
+
+def _missing_roles(operation: Operation, backup: Backup) -> list[str]:
+    from_manifest = set(backup.manifest.roles)
+    if _database.exists(operation.maintenance, operation.database):
+        from_manifest -= {setting.role for setting in backup.manifest.properties.settings}
+    return sorted(role for role in from_manifest if not role.startswith("pg_") and not _role_exists(operation, role))
+
+
+def _role_exists(operation: Operation, role: str) -> bool:
+    return value(operation.maintenance, "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) is not None
+
+
+def data_volume_space(operation: Operation) -> int | None:
+    """Free bytes where the server keeps its data; ``None`` where that cannot be told."""
+    volume = data_volume(operation)
+    return volume.free if volume else None
+
+
+def data_volume(operation: Operation) -> Volume | None:
+    """Where the server keeps its data, asked inside its container; ``None`` where that cannot be told."""
+    folder = value(operation.maintenance, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    if not folder:
+        return None
+    outcome = operation.docker.exec(operation.target.container.id, ["df", "-Pk", folder])
+    words = outcome.stdout.split("\n")[-2].split() if outcome.rc == 0 and outcome.stdout.count("\n") >= 2 else []
+    if len(words) < 4 or not words[1].isdigit() or not words[3].isdigit():
+        return None
+    return Volume(free=int(words[3]) * 1024, size=int(words[1]) * 1024)
+
+
+def rows_lost(operation: Operation, source: Source) -> dict[str, int]:
+    """Rows by table that the live database has and the backup has not: newer ones exactly, where the backup is of this very database;
+    else by the difference of the counts. Empty for a file without a manifest, of which nothing is known."""
+    if not source.backup:
+        return {}
+    manifest = source.backup.manifest
+    with operation.session(read_only=True) as connection:
+        oid = value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+        if oid == manifest.database_oid and manifest.server_identifier == operation.server.identifier:
+            return count_newer_rows(connection, manifest.next_transaction)
+        held = {table.name: table.rows for table in manifest.tables}
+        return {
+            table.name: table.rows - held.get(table.name, 0) for table in count_rows(connection) if table.rows > held.get(table.name, 0)
+        }
+
+
+def _age(operation: Operation, source: Source) -> float:
+    """Seconds; none where the clock has jumped back since."""
+    return max(0.0, (operation.started_at - source.made).total_seconds())
+
+
+def source_facts(operation: Operation, source: Source) -> dict[str, t.Any]:
+    return {
+        "name": source.name,
+        "kind": "backup" if source.backup else "file (%s)" % (source.file.kind if source.file else ""),
+        "made": timestamp(source.made),
+        "age_seconds": int(_age(operation, source)),
+        "server_major": source.server_major,
+        "needed": source.needed,
+    }
+
+
+def announce(operation: Operation, source: Source, lost: dict[str, int]) -> list[str]:
+    age = duration_text(_age(operation, source))
+    free = data_volume_space(operation)
+    lines = [
+        "Would replace database '%s' with '%s', made %s ago (%s)." % (operation.database, source.name, age, timestamp(source.made)),
+        "Made on PostgreSQL %s, this server is %d. Room on the data volume: %s needed, %s free."
+        % (
+            source.server_major or "(unknown)",
+            operation.server.major,
+            size_text(source.needed),
+            size_text(free) if free is not None else "unknown",
+        ),
+    ]
+    if source.file:
+        lines.append("It is a file without a manifest: it is complete, but which rows would be lost cannot be told.")
+    elif lost:
+        lines.append("Rows newer than it, which would be lost: %s." % ", ".join("%s %d" % item for item in sorted(lost.items())))
+    else:
+        lines.append("No row is newer than it.")
+    return lines

@@ -1,0 +1,237 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A throwaway server from the database's own image, on a network without a route to anywhere.
+
+It answers to the same names as the real server and takes the same user and database (any password), so a migration runner
+finds "its" database there and cannot reach the real one: what runs here cannot change the target, by construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import table_option
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import is_state_table
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
+    Address,
+    execute,
+    rows,
+    session,
+    sql,
+    value,
+    wait_until_ready,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, difference, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+#: Seconds that the sandbox's server may take to start.
+START_SECONDS = 60
+
+#: The database in a sandbox that holds what others begin with.
+_TEMPLATE = "dbops_template"
+
+#: Nothing in a sandbox has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
+_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
+
+#: The schema is loaded, and may be migrated, in one transaction, which holds a lock on every table and index at the same time
+#: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
+_MANY_LOCKS = ("max_locks_per_transaction=2048",)
+
+#: The load's own statements, six for each table, stay out of the log, which is read in full for what the runner does.
+_UNLOGGED = "-c log_statement=none -c default_transaction_read_only=off"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox; ``address`` is its superuser's."""
+
+    container: Container
+    network: str
+    address: Address
+    database: str
+    application: str
+
+    @contextlib.contextmanager
+    def session(self, database: str = "") -> t.Iterator[Connection]:
+        """Past what the target has for its applications: a setting that allows no change, event triggers that forbid one."""
+        with session(self.address, database or self.database, self.application) as connection:
+            execute(connection, "SET session_replication_role = replica")
+            execute(connection, "SET default_transaction_read_only = off")
+            yield connection
+
+
+@contextlib.contextmanager
+def open_sandbox(operation: Operation, server_options: t.Sequence[str] = ()) -> t.Iterator[Sandbox]:
+    """Start a server with an empty database like the target's, and remove it and its network at the end."""
+    docker = operation.docker
+    name = "dbops-%s-sandbox" % operation.run_id
+    docker.create_internal_network(name, operation.labels)
+    try:
+        container = docker.start(_server(operation, name, server_options))
+        try:
+            sandbox = _connect(operation, container, name)
+            with sandbox.session("postgres") as connection:
+                copy_roles(operation.maintenance, connection, without_settings=governs_the_log)
+                properties = _properties(operation)
+                _database.create(connection, operation.database, properties)
+                _database.apply_properties(connection, operation.database, properties)
+            yield sandbox
+        finally:
+            docker.remove("container", container.id)
+    finally:
+        docker.remove("network", name)
+
+
+def keep_as_template(sandbox: Sandbox) -> None:
+    """Keep what the sandbox's database holds now, so that ``renew`` can begin with it again."""
+    with sandbox.session("postgres") as connection:
+        execute(connection, sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(sandbox.database), sql.Identifier(_TEMPLATE)))
+
+
+def renew(operation: Operation, sandbox: Sandbox, from_template: bool) -> None:
+    """Replace the sandbox's database: by an empty one, or by what ``keep_as_template`` has kept."""
+    properties = _properties(operation)
+    with sandbox.session("postgres") as connection:
+        _database.drop(connection, operation.database)
+        if from_template:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+            names = (operation.database, _TEMPLATE, properties.owner)
+            execute(connection, statement.format(*map(sql.Identifier, names)))
+        else:
+            _database.create(connection, operation.database, properties)
+        _database.apply_properties(connection, operation.database, properties)
+
+
+def _properties(operation: Operation) -> _database.Properties:
+    """The target's, except for what cannot be here (tablespaces) or would hide from the log what the runner does."""
+    properties = _database.read_properties(operation.maintenance, operation.database)
+    settings = tuple(setting for setting in properties.settings if not governs_the_log(setting.name))
+    return replace(properties, tablespace="pg_default", collation_version="", settings=settings)
+
+
+def _server(operation: Operation, name: str, server_options: t.Sequence[str]) -> OneShot:
+    database_container = operation.target.container
+    image = operation.docker.image(database_container.image_id)
+    preload = value(operation.maintenance, "SELECT current_setting('shared_preload_libraries')")
+    options = [*_NOT_DURABLE, *_MANY_LOCKS, "listen_addresses=*", *server_options] + (
+        ["shared_preload_libraries=" + preload] if preload else []
+    )
+    return OneShot(
+        name=name,
+        image=image.id,
+        argv=("postgres", *(word for option in options for word in ("-c", option))),
+        labels=operation.labels,
+        env={
+            "POSTGRES_USER": database_container.env.get("POSTGRES_USER", "postgres"),
+            "POSTGRES_DB": "postgres",
+            "POSTGRES_HOST_AUTH_METHOD": "trust",
+            "POSTGRES_INITDB_ARGS": (database_container.env.get("POSTGRES_INITDB_ARGS", "") + " --no-sync").strip(),
+        },
+        network=name,
+        aliases=database_container.hostnames,
+        tmpfs=data_folders(image) + ("/docker-entrypoint-initdb.d",),
+        keep_entrypoint=True,
+        shm_size="256m",
+    )
+
+
+def data_folders(image: Image) -> tuple[str, ...]:
+    """Where the image keeps its data; it differs between versions of the official image (18 moved it), so ask the image."""
+    folders = list(image.volumes)
+    data = image.env.get("PGDATA", "")
+    if data and not any(data == folder or data.startswith(folder.rstrip("/") + "/") for folder in folders):
+        folders.append(data)
+    return tuple(folders)
+
+
+def _connect(operation: Operation, container: Container, network: str) -> Sandbox:
+    host = next((endpoint.address for endpoint in container.endpoints if endpoint.address), "")
+    user = operation.target.container.env.get("POSTGRES_USER", "postgres")
+    sandbox = Sandbox(container, network, Address(host, 5432, user), operation.database, operation.application)
+
+    def trouble() -> str:
+        seen = operation.docker.container(container.id)
+        return "" if seen.running else "its container stopped: %s" % operation.docker.logs(container.id, tail=5).strip()
+
+    wait_until_ready(sandbox.address, "postgres", sandbox.application, START_SECONDS, trouble)
+    return sandbox
+
+
+def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[str]) -> Snapshot:
+    """Give the sandbox the target's schema and the contents of the runner's state tables; returns the schema, which both now have.
+
+    :raises DbopsError: where the two differ, since a plan made on another schema would be worth nothing.
+    """
+    with operation.session(read_only=True) as connection:
+        live = read_snapshot(connection)
+        state = state_tables(connection, state_names)
+    folder = operation.work_folder("sandbox")
+    _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", "--no-tablespaces", "--no-subscriptions"])
+    if state:
+        tables = [table_option(*table) for table in state]
+        _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
+    with sandbox.session() as connection:
+        change = difference(live, read_snapshot(connection))
+    invalid = [key.partition(" ")[2] for key, definition in change.removed.items() if key.startswith("index ") and " INVALID" in definition]
+    if invalid:
+        raise DbopsError(
+            "Database '%s' has an invalid index, left by a CREATE INDEX CONCURRENTLY that failed: %s. Drop it first, for example: DROP INDEX CONCURRENTLY %s;"
+            % (operation.database, ", ".join(invalid), invalid[0])
+        )
+    if change:
+        lines = render(change)
+        raise DbopsError(
+            "The sandbox could not be given the same schema as database '%s'; it differs in: %s"
+            % (operation.database, "; ".join(lines[:5])),
+            differences=lines,
+        )
+    return live
+
+
+def state_tables(connection: Connection, names: t.Sequence[str]) -> list[tuple[str, str]]:
+    """``(schema, table)`` of each table in which a migration runner keeps its state."""
+    found = rows(
+        connection,
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(%s)"
+        " AND n.nspname NOT LIKE 'pg\\_%%' ORDER BY 1, 2",
+        (list(names),),
+    )
+    return [(schema, table) for schema, table in found if is_state_table(schema, table, names)]
+
+
+def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence[str]) -> None:
+    """pg_dump in the database's container, psql in the sandbox: definitions and a few rows, so a pipe through a file is fast enough."""
+    address = operation.target.address
+    env = {
+        "PGHOST": address.host,
+        "PGPORT": str(address.port),
+        "PGUSER": address.user,
+        "PGPASSWORD": address.password,
+        "PGDATABASE": operation.database,
+    }
+    patience = ["--lock-wait-timeout=" + operation.lock_timeout] if operation.lock_timeout else []
+    argv = ["pg_dump", "--no-password", *patience, *options]
+    outcome = operation.docker.exec(operation.target.container.id, argv, env=env, stdout_path=path)
+    if outcome.rc != 0:
+        raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
+    env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database, "PGOPTIONS": _UNLOGGED}
+    argv = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+    outcome = operation.docker.exec(sandbox.container.id, argv, env=env, stdin_path=path)
+    if outcome.rc != 0:
+        raise DbopsError(
+            "The schema of database '%s' could not be loaded into the sandbox: %s" % (operation.database, outcome.stderr.strip()[:2000])
+        )

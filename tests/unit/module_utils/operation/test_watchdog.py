@@ -1,0 +1,184 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The watch over lock waits: it cancels only the runner's own waits, names who is in the way, and ends what the runner left running."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Endpoint
+from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watchdog, require_positive, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, FakeDocker, container, operation
+
+RUNNER = Runner(("/app/backend", "migrate"), "chat-backend:v1", "sha256:backend", container())
+READER = (7, "ann", "psql", "10.0.0.5", "idle in transaction", 61.4, "SELECT *\n FROM users")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watchdog, "INTERVAL", 0.005)
+
+
+class Watched(FakeConnection):
+    """Tells when it was looked at for the ``looks``-th time."""
+
+    def __init__(self, answers: dict[str, t.Any], looks: int = 2) -> None:
+        super().__init__(answers)
+        self.enough = threading.Event()
+        self._looks = looks
+
+    def answer(self, text: str, parameters: t.Any) -> list[tuple[t.Any, ...]]:
+        try:
+            return super().answer(text, parameters)
+        finally:
+            if len(self.said("NOT l.granted")) >= self._looks:
+                self.enough.set()
+
+
+def watch(connection: Watched, addresses: t.Callable[[], list[str]] = lambda: ["172.19.0.9"]) -> Watchdog:
+    with Watchdog(t.cast(t.Any, connection), "chat", "dbops migrate x runner", addresses, 1.5) as watchdog:
+        assert connection.enough.wait(10)
+    return watchdog
+
+
+def test_a_wait_that_takes_too_long_is_cancelled_and_its_blockers_are_named() -> None:
+    waiting = [[(42, "ALTER TABLE users\n ADD x int", [7, 8])]]
+    connection = Watched(
+        {
+            "NOT l.granted": lambda _text, _parameters: waiting.pop() if waiting else [],
+            "coalesce(usename": [READER],
+            "pg_cancel_backend": [(True,)],
+        }
+    )
+    watchdog = watch(connection)
+    assert watchdog.cancelled == [
+        "'ALTER TABLE users ADD x int' waited longer than 1.5 s for a lock, held by: pid 7, user ann, application 'psql' from 10.0.0.5,"
+        " idle in transaction for 61 s: SELECT * FROM users; pid 8"
+    ]
+    assert watchdog.trouble == ""
+    assert connection.parameters[connection.statements.index("SELECT pg_cancel_backend(%s)")] == (42,)
+
+
+def test_only_the_runners_sessions_in_this_database_are_looked_at() -> None:
+    connection = Watched({})
+    watch(connection)
+    asked = [parameters for statement, parameters in zip(connection.statements, connection.parameters) if "NOT l.granted" in statement]
+    assert set(map(repr, asked)) == {repr(("chat", ["172.19.0.9"], "dbops migrate x runner", 1.5))}
+    assert not connection.said("pg_cancel_backend")
+
+
+def test_a_wait_that_ended_by_itself_does_not_count() -> None:
+    connection = Watched({"NOT l.granted": [(42, "ALTER", [])], "pg_cancel_backend": [(False,)]})
+    assert watch(connection).cancelled == []
+
+
+def test_blockers_that_are_gone_are_nobody() -> None:
+    connection = Watched({"NOT l.granted": [(42, "ALTER", [])], "pg_cancel_backend": [(True,)]}, looks=1)
+    assert watch(connection).cancelled[0].endswith("held by: nobody any more")
+
+
+def test_the_runners_address_is_asked_for_until_it_has_one() -> None:
+    answers = [[], [], ["172.19.0.9"]]
+    asked: list[int] = []
+
+    def addresses() -> list[str]:
+        asked.append(1)
+        return answers[min(len(asked), 3) - 1]
+
+    connection = Watched({}, looks=6)
+    watch(connection, addresses)
+    assert len(asked) == 3
+
+
+def test_trouble_of_the_watch_is_told_and_does_not_end_the_migration() -> None:
+    connection = Watched({"NOT l.granted": ServerError("the session is gone")}, looks=1)
+    assert watch(connection).trouble == "the session is gone"
+
+
+def test_sessions_that_outlive_the_runner_are_ended() -> None:
+    left = [[(True,)], [(True,)]]
+    connection = Watched({"pg_terminate_backend": lambda _text, _parameters: left.pop() if left else []})
+    watch(connection)
+    assert left == []
+    assert len(connection.said("pg_terminate_backend")) == 3
+    assert connection.parameters[-1] == ("chat", ["172.19.0.9"], "dbops migrate x runner")
+
+
+def test_sessions_that_do_not_end_are_an_error() -> None:
+    watchdog = Watchdog(t.cast(t.Any, FakeConnection({"pg_terminate_backend": [(True,)]})), "chat", "x", list, 1)
+    with pytest.raises(DbopsError, match="its sessions in database 'chat' do not"):
+        watchdog.end_sessions(0.02)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -0.5])
+def test_a_lock_timeout_has_to_be_positive(seconds: float) -> None:
+    with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
+        require_positive(seconds)
+    require_positive(0.1)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------------
+
+
+class FakeWatchdog:
+    seen: tuple[t.Any, ...] = ()
+    trouble = ""
+    cancelled = ["'ALTER' waited"]
+
+    def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
+        type(self).seen = arguments
+
+    def __enter__(self) -> FakeWatchdog:
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        return None
+
+
+@pytest.fixture
+def watched_operation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operation:
+    monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
+    monkeypatch.setattr(_watchdog, "Watchdog", FakeWatchdog)
+    return operation(tmp_path, FakeConnection(), FakeDocker(container()))
+
+
+def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(watched_operation: Operation) -> None:
+    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, 1.5)[1] == ["'ALTER' waited"]
+    database, application, addresses, seconds = FakeWatchdog.seen
+    assert (database, application, seconds) == ("chat", watched_operation.application + " runner", 1.5)
+    assert addresses() == []  # the container is not there yet, or gone
+    docker = t.cast(FakeDocker, watched_operation.docker)
+    name = "dbops-%s-migrate-1" % watched_operation.run_id
+    docker.containers["x"] = container(name, endpoints=(Endpoint("chat", "172.19.0.9"), Endpoint("none", "")))
+    assert addresses() == ["172.19.0.9"]
+
+
+def test_a_watch_that_ended_early_is_a_warning(watched_operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeWatchdog, "trouble", "the session is gone")
+    run_watched(watched_operation, RUNNER, "seed", 60)
+    assert watched_operation.warnings == ["The watch over the runner's sessions ended early: the session is gone"]
+
+
+def test_without_a_limit_no_wait_is_cancelled_but_what_is_left_is_ended() -> None:
+    connection = FakeConnection({})
+    learnt = threading.Event()
+
+    def addresses() -> list[str]:
+        learnt.set()
+        return ["172.19.0.9"]
+
+    with Watchdog(t.cast(t.Any, connection), "chat", "x", addresses, None):
+        assert learnt.wait(10)
+    assert not connection.said("NOT l.granted")
+    assert connection.parameters[-1] == ("chat", ["172.19.0.9"], "x")

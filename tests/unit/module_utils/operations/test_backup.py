@@ -1,0 +1,231 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One verified backup, or nothing: the order of things, the estimate, and what is left when a step fails."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _backup
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import (
+    BackupOptions,
+    Estimate,
+    back_up,
+    catalogue_result,
+    make_backup,
+    roles_in_use,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Grant, Setting
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    OTHER_RUN,
+    RUN,
+    SERVER_ID,
+    FakeConnection,
+    container,
+    operation,
+    properties,
+    published,
+)
+
+MAINTENANCE = {
+    "SELECT 1 FROM pg_database": [(1,)],
+    "pg_database_size": [(4096,)],
+    "FROM pg_database d JOIN pg_tablespace": [(16384, True, "c", "chat_owner", "UTF8", "C", "C", "", "", "pg_default", -1, "")],
+}
+DATABASE = {
+    "pg_export_snapshot": [("00000003-1",)],
+    "has_function_privilege": [(True,)],
+    "FROM pg_config": [("'--with-zstd'",)],
+    "SELECT oid::bigint": [(16384,)],
+    "pg_snapshot_xmax": [(750,)],
+    "FROM pg_extension ORDER": [("plpgsql", "1.0")],
+    "FROM pg_shdepend": [("chat_owner",), ("reader",)],
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind = 'r'": [("public", "users")],
+    "count(*) FROM ONLY": [(3,)],
+    "pg_largeobject_metadata": [(2,)],
+    "FROM pg_constraint": [("constraint x on public.users", "CHECK (true)")],
+    "sum(relpages": [(2048,)],
+}
+
+
+class Stage:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder / "backups"
+        self.folder.mkdir()
+        self.maintenance, self.database = FakeConnection(MAINTENANCE), FakeConnection(DATABASE)
+        self.journal: list[str] = []
+        self.fails: dict[str, BaseException] = {}
+        monkeypatch.setattr(_dump, "dump", self._dump)
+        monkeypatch.setattr(_dump, "read_in_full", lambda _tools, _work: self._step("verify"))
+
+    def _step(self, name: str) -> None:
+        self.journal.append(name)
+        if name in self.fails:
+            raise self.fails[name]
+
+    def _dump(self, _tools: t.Any, database: str, snapshot: str, work: str, jobs: int, compression: str) -> None:
+        Path(work, "dump").mkdir(mode=0o700)
+        Path(work, "dump", "toc.dat").write_text("%s %s %d %s" % (database, snapshot, jobs, compression))
+        self._step("dump")
+
+    def operation(self, check_mode: bool = False, backends: tuple = ()) -> Operation:
+        return operation(self.folder, self.maintenance, sessions=self.database, risk=Risk.SAVE, check_mode=check_mode, backends=backends)
+
+    @property
+    def finals(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+# --- making one -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_dumped_from_one_snapshot_read_back_and_published(stage: Stage) -> None:
+    running = stage.operation()
+    backup = make_backup(running, BackupOptions("nightly", 4))
+    assert [path for path in running.folders if not Path(path).is_dir()] == [], "a work folder that has become the backup is none any more"
+    assert stage.journal == ["dump", "verify"]
+    assert stage.finals == ["chat_20261123_030000_nightly"]
+    verify_files(read_backup(backup.path))
+    assert Path(backup.dump, "toc.dat").read_text() == "chat 00000003-1 4 zstd:1"
+    assert stage.database.statements[0] == "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    assert stage.database.statements[-1] == "COMMIT"
+
+
+def test_the_manifest_holds_what_the_snapshot_held(stage: Stage) -> None:
+    image = container(labels={"org.opencontainers.image.revision": "abc", "org.opencontainers.image.version": "v1"})
+    manifest = make_backup(stage.operation(backends=(image,)), BackupOptions()).manifest
+    assert manifest.tables == (TableRows("public", "users", 3),)
+    assert (manifest.large_objects, manifest.database_oid, manifest.next_transaction, manifest.database_size) == (2, 16384, 750, 4096)
+    assert manifest.schema_fingerprint == fingerprint({"constraint x on public.users": "CHECK (true)"})
+    assert manifest.roles == ("chat_owner", "reader")
+    assert manifest.backend["revision"] == "abc" and manifest.backend["image"] == "chat-backend:v1"
+    assert (manifest.run_id, manifest.operator, manifest.server_identifier) == (RUN, "ann", SERVER_ID)
+    assert {entry.path for entry in manifest.files} == {"dump/toc.dat", "schema.json"}
+
+
+@pytest.mark.parametrize("step", ["dump", "verify"])
+@pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()], ids=["failed", "interrupted"])
+def test_a_step_that_fails_leaves_nothing_under_a_final_name(stage: Stage, step: str, error: BaseException) -> None:
+    stage.fails[step] = error
+    running = stage.operation()
+    with pytest.raises(type(error)):
+        make_backup(running, BackupOptions())
+    assert stage.finals == []
+    running.close()
+    assert list(stage.folder.iterdir()) == []
+
+
+def test_a_failed_count_leaves_nothing_under_a_final_name(stage: Stage) -> None:
+    stage.database.answers["count(*) FROM ONLY"] = DbopsError("row-level security")
+    with pytest.raises(DbopsError, match="row-level security"):
+        make_backup(stage.operation(), BackupOptions())
+    assert stage.finals == []
+
+
+def test_a_failed_dump_does_not_wait_for_the_counting(stage: Stage) -> None:
+    stage.fails["dump"] = DbopsError("no")
+    with pytest.raises(DbopsError, match="no"):
+        make_backup(stage.operation(), BackupOptions())
+    assert "(cancel)" in stage.database.statements
+
+
+def test_a_user_who_may_not_see_how_the_server_was_built_gets_gzip(stage: Stage) -> None:
+    stage.database.answers["has_function_privilege"] = [(False,)]
+    assert make_backup(stage.operation(), BackupOptions()).manifest.compression == "gzip:1"
+
+
+def test_every_role_that_a_restore_needs_is_named() -> None:
+    grants = (Grant("", "CONNECT", False), Grant("reader", "CREATE", False))
+    owned = properties(owner="boss", grants=grants, settings=(Setting("ann", "work_mem", "1"), Setting("", "x", "1")))
+    assert roles_in_use(t.cast(t.Any, FakeConnection({"pg_shdepend": [("chat_owner",)]})), owned) == ("ann", "boss", "chat_owner", "reader")
+
+
+# --- the module's work ----------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_says_where_it_is_and_how_to_go_back(stage: Stage) -> None:
+    result = back_up(stage.operation(), BackupOptions())
+    assert result.changed
+    assert "1 table" in result.summary[0] and "3 rows" in result.summary[0]
+    assert "-e dbops_restore_backup=chat_20261123_030000 -e dbops_confirm=restore:chat" in result.summary[1]
+    assert result.journal == {"backup": "chat_20261123_030000"}
+    assert result.facts["backup"]["path"] == str(stage.folder / "chat_20261123_030000")
+
+
+def test_check_mode_makes_none_and_shows_the_same_diff(stage: Stage) -> None:
+    published(stage.folder, id="chat_20261122_030000", run_id=OTHER_RUN)
+    check = back_up(stage.operation(check_mode=True), BackupOptions("nightly"))
+    assert stage.journal == [] and stage.finals == ["chat_20261122_030000"]
+    assert check.changed and check.summary[0].startswith("Would back up database 'chat' to '%s/" % stage.folder)
+    run = back_up(stage.operation(), BackupOptions("nightly"))
+    assert check.diff == run.diff
+    assert check.diff is not None and (check.diff["before"], check.diff["after"]) == ("1 backup of chat\n", "2 backups of chat\n")
+
+
+# --- room -----------------------------------------------------------------------------------------------------------------
+
+
+def test_too_little_room_is_said_before_anything_is_written(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Archive, "free_space", lambda _archive: 1000)
+    with pytest.raises(
+        DbopsError, match=r"too little room .*: about 2\.0 kB needed \(the size of the tables, uncompressed\), 1000 bytes free"
+    ) as refused:
+        back_up(stage.operation(), BackupOptions())
+    assert stage.journal == [] and stage.finals == []
+    assert refused.value.details["estimate"]["needed"] == 2048
+
+
+def test_the_estimate_grows_with_the_database(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Archive, "free_space", lambda _archive: 10**9)
+    backup = published(stage.folder, database_size=2048, id="chat_20261122_030000")  # half the size that the database has now
+    estimate = _backup.estimate_space(stage.operation())
+    assert estimate == Estimate(int(4096 * (backup.manifest.size / 2048) * 1.2), 10**9, "from the backup 'chat_20261122_030000'")
+
+
+def test_a_backup_of_another_server_says_nothing_about_the_room(stage: Stage) -> None:
+    published(stage.folder, server_identifier="42")
+    assert _backup.estimate_space(stage.operation()).basis == "the size of the tables, uncompressed"
+
+
+# --- the catalogue --------------------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_is_listed_without_reading_the_files(tmp_path: Path) -> None:
+    backup = published(tmp_path)
+    Path(backup.dump, "toc.dat").write_bytes(b"")
+    result = catalogue_result(Archive(str(tmp_path)), "chat", verify=False)
+    assert not result.changed
+    assert [item["id"] for item in result.facts["backups"]] == ["chat_20261123_030000"]
+    assert (result.facts["damaged"], result.facts["verified"]) == ({}, False)
+
+
+def test_verifying_names_every_damaged_backup_and_goes_on(tmp_path: Path) -> None:
+    for day in ("21", "22", "23"):
+        published(tmp_path, id="chat_202611%s_030000" % day, created="2026-11-%sT03:00:00Z" % day)
+    (tmp_path / "chat_20261123_030000" / "dump" / "toc.dat").write_bytes(b"")
+    (tmp_path / "chat_20261121_030000" / "dump" / "1.dat.gz").unlink()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    result = catalogue_result(Archive(str(tmp_path)), "chat", verify=True)
+    assert set(result.facts["damaged"]) == {"chat_20261123_030000", "chat_20261121_030000"}
+    assert result.facts["unreadable"] == ["broken"]
+    assert result.summary[0].startswith("3 backups of database 'chat'")
+    assert any("'broken'" in line for line in result.summary) and any("toc.dat" in line for line in result.summary)

@@ -1,0 +1,324 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Migrating: when nothing is done, what comes before it, when it is tried again, and that no runner is simply believed."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    FakeClock,
+    FakeConnection,
+    FakeDocker,
+    container,
+    operation,
+    published,
+)
+
+BEFORE = {"table public.users": "owner chat"}
+AFTER = {**BEFORE, "column public.users.name": "text"}
+HALF = {**BEFORE, "table public.half": "owner chat"}
+ADD = PlannedStatement("ALTER TABLE users ADD COLUMN name text", "schema")
+GOOD = Outcome(0, "done", "")
+BAD = Outcome(1, "", "first line\nERROR: no\n")
+BACKEND = container()
+RESTORE = "ansible-playbook restore.yml -l chat-production -e dbops_restore_backup=chat_20261123_030000 -e dbops_confirm=restore:chat"
+
+
+class Stage:
+    """A migration in which everything around the decisions is played.
+
+    :param outcomes: what each run of the runner comes to (an outcome, or an error to raise).
+    :param schemas: the live schema at each look, the last one for good.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.journal: list[str] = []
+        self.outcomes: list[t.Any] = [GOOD]
+        self.schemas = [BEFORE, AFTER]
+        self.waits: list[list[str]] = []
+        self.plan = Plan((ADD,), BEFORE, AFTER, (), GOOD)
+        self.sick: list[str] = []
+        self.sick_before: list[str] = []
+        self.clock = FakeClock()
+        self.folder = folder
+        for name, stand_in in (
+            ("make_plan", lambda *_arguments: self.plan),
+            ("require_space", lambda _operation: self.journal.append("space")),
+            ("make_backup", self._back_up),
+            ("run_watched", self._run),
+            ("read_snapshot", lambda _connection: self.schemas.pop(0) if len(self.schemas) > 1 else self.schemas[0]),
+            ("time", self.clock),
+        ):
+            monkeypatch.setattr(_migration, name, stand_in)
+        monkeypatch.setattr(_health, "sick", lambda _docker, _backends: self.sick_before)
+        monkeypatch.setattr(_health, "unhealthy", lambda _docker, _backends, _seconds, _before=(): self.sick)
+
+    def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
+        self.journal.append("backup " + options.reason)
+        return published(self.folder)
+
+    def _run(self, *_arguments: t.Any) -> tuple[Outcome, list[str]]:
+        self.journal.append("run")
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome, self.waits.pop(0) if self.waits else []
+
+    def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
+        connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
+        docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
+        self.operation = operation(
+            self.folder, connection, docker, backends=(BACKEND,), risk=Risk.FORWARD, check_mode=check_mode, environment=environment
+        )
+        return migrate(self.operation, MigrationOptions(("ent",), **options))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+# --- whether anything is done ---------------------------------------------------------------------------------------------
+
+
+def test_an_empty_plan_ends_without_a_backup_or_a_run(stage: Stage) -> None:
+    stage.plan = Plan((), BEFORE, BEFORE, (), GOOD)
+    result = stage.migrate()
+    assert not result.changed
+    assert stage.journal == []
+    assert result.summary == ["Nothing to migrate: database 'chat' has the schema that image 'chat-backend:v1' wants."]
+    assert result.journal["schema_after"] == fingerprint(BEFORE)  # the promotion gate reads it
+
+
+def test_check_mode_ends_after_the_plan(stage: Stage) -> None:
+    result = stage.migrate(check_mode=True)
+    assert result.changed
+    assert stage.journal == []
+    assert result.summary == ["Would migrate database 'chat' with '/app/backend migrate': 1 statement, 1 objects added."]
+
+
+def test_check_mode_and_run_show_the_same_diff_and_plan(stage: Stage) -> None:
+    check = stage.migrate(check_mode=True)
+    run = stage.migrate()
+    assert check.diff == run.diff
+    assert check.facts["plan"] == run.facts["plan"]
+    assert check.changed == run.changed
+
+
+def test_a_runner_that_fails_in_the_sandbox_is_not_let_near_the_database(stage: Stage) -> None:
+    stage.plan = Plan((), BEFORE, BEFORE, (), BAD)
+    with pytest.raises(
+        DbopsError, match=r"would fail: in a sandbox .* failed with exit status 1\. It says: .*ERROR: no.*The database was not touched"
+    ) as failed:
+        stage.migrate()
+    assert stage.journal == []
+    assert failed.value.details["plan"]["empty"]
+
+
+def test_a_lock_timeout_of_nothing_is_refused_before_the_plan(stage: Stage) -> None:
+    stage.plan = t.cast(t.Any, None)
+    with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
+        stage.migrate(lock_timeout=0)
+
+
+def test_a_schema_that_changed_meanwhile_is_planned_again(stage: Stage) -> None:
+    stage.schemas = [HALF]
+    with pytest.raises(DbopsError, match="changed while the migration was being planned: run this again"):
+        stage.migrate()
+    assert "run" not in stage.journal
+
+
+# --- the backup before ----------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_comes_before_the_run(stage: Stage) -> None:
+    result = stage.migrate()
+    assert stage.journal == ["space", "backup before_migration", "run"]
+    assert result.facts["backup"]["id"] == "chat_20261123_030000"
+    assert result.journal["backup"] == "chat_20261123_030000"
+
+
+def test_production_is_backed_up_although_that_was_switched_off(stage: Stage) -> None:
+    stage.migrate(backup=False)
+    assert "backup before_migration" in stage.journal
+    assert any("dbops_migrate_backup is ignored" in warning for warning in stage.operation.warnings)
+
+
+def test_elsewhere_the_backup_can_be_switched_off(stage: Stage) -> None:
+    result = stage.migrate(backup=False, environment="preview")
+    assert stage.journal == ["run"]
+    assert result.facts["backup"] is None and result.journal["backup"] is None
+    assert any("No backup was made" in line for line in result.summary)
+
+
+# --- the run --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_migration_reports_what_became_of_it(stage: Stage) -> None:
+    stage.plan = Plan((ADD,), BEFORE, {**AFTER, "table public.rooms": ""}, (), GOOD)
+    stage.schemas = [BEFORE, stage.plan.after]
+    result = stage.migrate()
+    assert result.changed
+    assert result.summary[0].startswith("Migrated database 'chat' with '/app/backend migrate' in ")
+    assert result.summary[1] == "Tables before: 1, after: 2 (new: public.rooms)."
+    assert RESTORE in " ".join(result.summary)
+    assert (result.facts["tables_before"], result.facts["tables_after"]) == (["public.users"], ["public.rooms", "public.users"])
+    assert result.journal["schema_before"] == fingerprint(BEFORE)
+    assert result.journal["runner"] == ["/app/backend", "migrate"]
+
+
+def test_a_runner_that_lies_is_caught(stage: Stage) -> None:
+    stage.schemas = [BEFORE]
+    with pytest.raises(DbopsError, match="ended without an error, but the schema of database 'chat' is not the planned one") as failed:
+        stage.migrate()
+    assert "+ column public.users.name" in failed.value.message
+    assert RESTORE in failed.value.message
+    assert failed.value.details["differences"] == ["+ column public.users.name text"]
+
+
+def test_a_failure_shows_by_fingerprint_that_the_schema_is_as_it_was(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [BAD], [BEFORE]
+    with pytest.raises(DbopsError, match=r"The migration failed: .*exit status 1\. It says: first line \| ERROR: no") as failed:
+        stage.migrate()
+    assert "The schema is as it was (fingerprint %s before and after)." % fingerprint(BEFORE)[:12] in failed.value.message
+    assert failed.value.details["schema_unchanged"] is True
+    assert failed.value.details["backup"]["id"] == "chat_20261123_030000"
+
+
+def test_a_failure_that_left_something_names_it_and_the_way_back(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [BAD], [BEFORE, HALF]
+    with pytest.raises(DbopsError, match=r"The schema was left changed: \+ table public.half") as failed:
+        stage.migrate()
+    assert RESTORE in failed.value.message
+    assert failed.value.details["schema_unchanged"] is False
+
+
+def test_a_failure_of_a_migration_that_writes_rows_names_the_way_back_although_the_schema_is_the_same(stage: Stage) -> None:
+    stage.plan = Plan((ADD, PlannedStatement("UPDATE users SET name = 1", "data")), BEFORE, AFTER, (), GOOD)
+    stage.outcomes, stage.schemas = [BAD], [BEFORE]
+    with pytest.raises(DbopsError, match="which a fingerprint does not show") as failed:
+        stage.migrate()
+    assert RESTORE in failed.value.message
+
+
+@pytest.mark.parametrize("live", [BEFORE, HALF])
+def test_an_interruption_says_all_the_same_what_became_of_the_schema(stage: Stage, live: dict) -> None:
+    stage.outcomes, stage.schemas = [EngineError("The engine is gone.")], [BEFORE, live]
+    with pytest.raises(DbopsError, match=r"The engine is gone\. The schema (is as it was|was left changed)"):
+        stage.migrate()
+
+
+def test_a_server_that_is_gone_does_not_hide_the_first_error(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [BEFORE]
+
+    def look(_connection: t.Any) -> dict:
+        if looks:
+            return looks.pop()
+        raise DbopsError("Cannot connect to database 'chat'")
+
+    monkeypatch.setattr(_migration, "read_snapshot", look)
+    stage.outcomes = [EngineError("The engine is gone.")]
+    with pytest.raises(DbopsError, match="The engine is gone"):
+        stage.migrate()
+
+
+def test_a_server_that_goes_right_after_the_run_leaves_the_way_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S5: what the runner has left cannot be read, and the message must not end with that."""
+    looks = [BEFORE]
+
+    def look(_connection: t.Any) -> dict:
+        if looks:
+            return looks.pop()
+        raise DbopsError("server closed the connection")
+
+    monkeypatch.setattr(_migration, "read_snapshot", look)
+    with pytest.raises(DbopsError, match="The schema could not be read afterwards") as failed:
+        stage.migrate()
+    assert RESTORE in failed.value.message
+
+
+# --- waiting for locks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_waited_too_long_is_tried_again_after_a_pause(stage: Stage) -> None:
+    stage.outcomes, stage.waits = [BAD, BAD, GOOD], [["'ALTER' waited"], ["'ALTER' waited again"], []]
+    stage.schemas = [BEFORE, BEFORE, BEFORE, AFTER]
+    assert stage.migrate(lock_pause=5).changed
+    assert stage.journal.count("run") == 3 and stage.journal.count("backup before_migration") == 1
+    assert stage.clock.now == 1010
+    assert stage.operation.warnings == ["Attempt 1 gave up: 'ALTER' waited.", "Attempt 2 gave up: 'ALTER' waited again."]
+
+
+def test_trying_again_has_an_end_that_names_who_was_in_the_way(stage: Stage) -> None:
+    stage.outcomes, stage.waits, stage.schemas = [BAD] * 9, [["'ALTER' waited for ann"]] * 9, [BEFORE]
+    with pytest.raises(DbopsError, match="It was stopped because 'ALTER' waited for ann"):
+        stage.migrate(lock_retries=2)
+    assert stage.journal.count("run") == 3
+
+
+def test_a_run_that_failed_for_another_reason_is_not_tried_again(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [BAD, GOOD], [BEFORE]
+    with pytest.raises(DbopsError):
+        stage.migrate()
+    assert stage.journal.count("run") == 1
+
+
+def test_a_run_that_already_changed_something_is_not_tried_again(stage: Stage) -> None:
+    stage.outcomes, stage.waits, stage.schemas = [BAD, GOOD], [["waited"]], [BEFORE, HALF]
+    with pytest.raises(DbopsError, match="left changed"):
+        stage.migrate()
+    assert stage.journal.count("run") == 1
+
+
+def test_a_runner_that_got_through_in_spite_of_a_cancelled_wait_succeeds_with_a_warning(stage: Stage) -> None:
+    stage.waits = [["'ALTER' waited"]]
+    assert stage.migrate().changed
+    assert stage.operation.warnings == ["'ALTER' waited"]
+
+
+# --- the backends after ---------------------------------------------------------------------------------------------------
+
+
+def test_an_interruption_after_the_run_says_that_the_database_is_migrated(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: t.Any) -> t.Any:
+        raise DbopsError("Interrupted by signal 1.")
+
+    monkeypatch.setattr(_health, "unhealthy", interrupted)
+    with pytest.raises(DbopsError) as failed:
+        stage.migrate()
+    assert (
+        failed.value.message
+        == "Interrupted by signal 1. Database 'chat' had been migrated as planned before that. To go back to the backup made before it: "
+        + RESTORE
+    )
+
+
+def test_a_backend_that_is_not_well_afterwards_fails_the_run_with_the_way_back(stage: Stage) -> None:
+    stage.sick = ["Backend 'chat-backend' is not healthy."]
+    with pytest.raises(
+        DbopsError, match=r"was migrated as planned, but the backend is not well after it: Backend 'chat-backend'"
+    ) as failed:
+        stage.migrate()
+    assert RESTORE in failed.value.message
+
+
+def test_a_backend_that_was_sick_before_is_only_a_warning(stage: Stage) -> None:
+    stage.sick_before = ["chat-backend"]
+    assert stage.migrate().changed
+    assert any("not healthy before" in warning for warning in stage.operation.warnings)

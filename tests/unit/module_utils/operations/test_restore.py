@@ -1,0 +1,538 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restoring: beside the live database, compared, swapped, and back again where anything goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
+from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._health import Recovery
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _restore, _restore_source
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import RestoreOptions, restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
+    Source,
+    data_volume_space,
+    find_source,
+    require_restorable,
+    rows_lost,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Refused
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    AT,
+    OTHER_RUN,
+    RUN,
+    SERVER_ID,
+    FakeConnection,
+    FakeDocker,
+    container,
+    operation,
+    properties,
+    published,
+    recorded,
+)
+
+NEXT = "chat_next_" + RUN
+KEPT = "chat_before_restore_20261123T030000"
+BACKEND = container()
+SCHEMA = {"table public.users": "owner chat_owner"}
+COUNTED = (TableRows("public", "users", 3), TableRows("public", "messages", 5))
+DF = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 100000 1 99999 1%% /data\n".replace("%%", "%")
+
+
+class Stage:
+    """A restore in which the server's and the engine's parts are played; the swap and the decisions are real."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
+        self.journal: list[str] = []
+        self.present = ["chat"]
+        self.roles = ["chat_owner", "reader"]
+        self.kept: list[tuple[str, str]] = []
+        self.counted = COUNTED
+        self.snapshot = SCHEMA
+        self.large_objects = 0
+        self.sick: list[list[str]] = []
+        self.sick_before: list[str] = []
+        self.fails: dict[str, BaseException] = {}
+        self.connection = FakeConnection(
+            {
+                "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] in self.present else [],
+                "SELECT 1 FROM pg_roles": lambda _text, parameters: [(1,)] if parameters[0] in self.roles else [],
+                "data_directory": [("/var/lib/postgresql/data",)],
+                "FROM pg_db_role_setting": lambda _text, parameters: self.kept if parameters == ("dbops.kept",) else [],
+                "pg_database_size": [(4096,)],
+                "FROM pg_database d JOIN pg_tablespace": [(16384, True, "c", "chat_owner", "UTF8", "C", "C", "", "", "pg_default", -1, "")],
+                "SELECT oid::bigint": [(16384,)],
+                "pg_largeobject_metadata": lambda _text, _parameters: [(self.large_objects,)],
+                "RENAME": self._remember,
+                "DROP": self._remember,
+                "CREATE DATABASE": self._remember,
+            }
+        )
+        self.docker = FakeDocker(BACKEND)
+        self.docker.on_exec = lambda _container, _argv: Outcome(0, DF, "")
+        monkeypatch.setattr(_dump, "restore", lambda _tools, _path, database, _jobs: self._step("load " + database))
+        monkeypatch.setattr(_restore, "count_rows", lambda _connection: self.counted)
+        monkeypatch.setattr(_restore, "read_snapshot", lambda _connection: self.snapshot)
+        monkeypatch.setattr(_restore, "require_space", lambda _operation: None)
+        monkeypatch.setattr(_restore, "make_backup", self._back_up)
+        monkeypatch.setattr(_restore_source, "count_newer_rows", lambda _connection, _transaction: {"public.messages": 2})
+        monkeypatch.setattr(_health, "bring_back", self._bring_back)
+        monkeypatch.setattr(_health, "sick", lambda _docker, _backends: self.sick_before)
+
+    def _bring_back(self, _docker: t.Any, _backends: t.Any, restart: str, _seconds: float, sick_before: t.Sequence[str] = ()) -> Recovery:
+        self._step("bring back " + restart)
+        self.not_judged = list(sick_before)
+        return Recovery((), tuple(self.sick.pop(0) if self.sick else ()), ())
+
+    def _step(self, name: str) -> None:
+        self.journal.append(name)
+        for sign, error in self.fails.items():
+            if sign in name:
+                raise error
+
+    def _remember(self, text: str, _parameters: t.Any) -> None:
+        self._step(text.replace('"', ""))
+
+    def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
+        self._step("backup " + options.reason)
+        return published(self.folder, id="chat_before-%d" % len(self.journal), created="2020-01-01T00:00:00Z")
+
+    def publish(self, **changes: t.Any) -> t.Any:
+        backup = published(self.folder, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
+        Path(backup.path, "schema.json").write_text(json.dumps(SCHEMA))
+        return backup
+
+    def operation(self, **changes: t.Any) -> Operation:
+        self.running = operation(self.folder, self.connection, self.docker, backends=(BACKEND,), risk=Risk.OVERWRITE, **changes)
+        return self.running
+
+    def restore(self, wanted: str = "latest", check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
+        running = self.operation(check_mode=check_mode, environment=environment)
+        with contextlib.closing(running):
+            return restore(running, RestoreOptions(wanted, **options))
+
+    @property
+    def changes(self) -> list[str]:
+        return [
+            statement.replace('"', "")
+            for statement in self.connection.statements
+            if statement.startswith(("ALTER", "CREATE", "DROP", "COMMENT", "GRANT"))
+        ]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+def renames(stage: Stage) -> list[str]:
+    return [statement.partition("ALTER DATABASE ")[2] for statement in stage.journal if "RENAME" in statement]
+
+
+# --- the way through ------------------------------------------------------------------------------------------------------
+
+
+def test_a_restore_builds_beside_compares_saves_and_swaps(stage: Stage) -> None:
+    stage.publish()
+    result = stage.restore()
+    assert [step.split(" TEMPLATE")[0] for step in stage.journal] == [
+        "CREATE DATABASE %s" % NEXT,
+        "load " + NEXT,
+        "backup before_restore",
+        "ALTER DATABASE chat RENAME TO " + KEPT,
+        "ALTER DATABASE %s RENAME TO chat" % NEXT,
+        "bring back auto",
+    ]
+    assert result.changed
+    assert result.facts["replaced"] == KEPT
+    assert result.facts["backup_before"]["id"].startswith("chat_before-")
+    assert "every count compared with the manifest" in result.summary[0]
+    assert "-e dbops_restore_backup=undo -e dbops_confirm=restore:chat" in result.summary[1]
+    assert result.journal == {"source": "chat_20261123_030000", "replaced": KEPT, "rows_lost": {"public.messages": 2}}
+
+
+def test_the_new_database_is_marked_before_it_goes_live(stage: Stage) -> None:
+    stage.publish()
+    stage.restore()
+    marked = stage.changes.index("ALTER DATABASE %s SET dbops.environment TO 'production'" % NEXT)
+    assert marked < stage.changes.index("ALTER DATABASE %s RENAME TO chat" % NEXT)
+
+
+def test_the_seeds_are_those_that_the_backup_had(stage: Stage) -> None:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
+
+    stage.publish(properties=properties(settings=(Setting("", "dbops.seeds", "0123456789abcdef"),)))
+    stage.restore()
+    assert "ALTER DATABASE %s SET dbops.seeds TO '0123456789abcdef'" % NEXT in stage.changes
+
+
+def test_a_backup_of_production_does_not_make_a_preview_production(stage: Stage) -> None:
+    stage.publish(environment="production")
+    stage.restore(environment="preview")
+    assert "ALTER DATABASE %s SET dbops.environment TO 'preview'" % NEXT in stage.changes
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_backup_of_a_preview_does_not_replace_production_by_a_wrong_path(stage: Stage, check_mode: bool) -> None:
+    path = stage.publish(environment="preview", database="chat_preview", host="chat-preview").path
+    with pytest.raises(Refused, match=r"is of database .chat_preview. \(preview, host .chat-preview.\), and .chat. is production"):
+        stage.restore(path, check_mode=check_mode)
+    assert stage.changes == [] and stage.journal == []
+
+
+def test_where_it_is_meant_or_does_no_harm_it_is_told(stage: Stage) -> None:
+    path = stage.publish(environment="preview", database="chat_preview", host="chat-preview").path
+    assert stage.restore(path, from_other_environment=True).changed
+    [warning] = stage.running.warnings
+    assert warning.endswith("is of database 'chat_preview' (preview, host 'chat-preview'), not of 'chat'.")
+    other = stage.publish(id="shop_1", environment="production", database="shop").path
+    stage.restore(other)
+    assert "is of database 'shop' (production" in stage.running.warnings[0]
+    stage.restore(stage.publish(id="chat_1", server_identifier="42").path)
+    assert stage.running.warnings == [], "the same database on a server that is no more"
+
+
+@pytest.mark.parametrize("wanted", ["", "/"])
+def test_what_names_no_backup_is_a_sentence(stage: Stage, wanted: str) -> None:
+    with pytest.raises(DbopsError, match=r"No backup was named|^'/' is not a backup"):
+        stage.restore(wanted)
+
+
+def test_check_mode_touches_nothing_and_tells_what_would_be_lost(stage: Stage) -> None:
+    stage.publish()
+    result = stage.restore(check_mode=True)
+    assert stage.changes == [] and stage.journal == []
+    assert result.changed
+    assert "Rows newer than it, which would be lost: public.messages 2." in result.summary
+    assert result.diff == stage.restore().diff
+
+
+def test_a_database_that_is_gone_is_made_anew_from_the_manifest(stage: Stage) -> None:
+    stage.publish()
+    stage.present = []
+    result = stage.restore()
+    assert result.facts["replaced"] == "" and result.facts["rows_lost"] == {}
+    assert not any(step.startswith("backup") for step in stage.journal)
+    assert "OWNER chat_owner" in stage.changes[0] and "en_US.utf8" in stage.changes[0]
+
+
+def test_the_backup_before_can_be_switched_off(stage: Stage) -> None:
+    stage.publish()
+    assert stage.restore(backup_first=False).facts["backup_before"] is None
+
+
+def test_older_replaced_databases_are_dropped_only_where_that_was_asked_for(stage: Stage) -> None:
+    stage.publish()
+    stage.kept = kept(("old", "1", "restore"), ("older", "0", "reset"))
+    assert any("take room: 'old'" in line for line in stage.restore().summary)
+    assert not any("DROP" in step for step in stage.journal)
+    assert any("Dropped the replaced database 'older'" in line for line in stage.restore(keep=1).summary)
+
+
+# --- what goes wrong before the swap --------------------------------------------------------------------------------------
+
+
+def test_a_copy_with_other_counts_never_goes_live(stage: Stage) -> None:
+    stage.publish()
+    stage.counted = (TableRows("public", "users", 2), TableRows("public", "messages", 5))
+    with pytest.raises(DbopsError, match=r"differs from the manifest .*: table public.users has 2 rows instead of 3\."):
+        stage.restore()
+    assert renames(stage) == []
+    assert stage.journal[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
+
+
+def test_missing_large_objects_are_noticed(stage: Stage) -> None:
+    stage.publish(large_objects=2)
+    with pytest.raises(DbopsError, match="0 large objects instead of 2"):
+        stage.restore()
+    assert renames(stage) == []
+
+
+def test_another_schema_is_only_a_warning(stage: Stage) -> None:
+    stage.publish()
+    stage.snapshot = {**SCHEMA, "view public.v": ""}
+    assert stage.restore().changed
+    assert stage.running.warnings == ["The restored schema is not exactly the one that was backed up: + view public.v"]
+
+
+@pytest.mark.parametrize("step", ["CREATE DATABASE", "load", "backup", "RENAME"])
+@pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()], ids=["failed", "interrupted"])
+def test_a_failure_before_the_swap_is_done_drops_the_copy_and_leaves_the_live_one(stage: Stage, step: str, error: BaseException) -> None:
+    stage.publish()
+    stage.fails[step] = error
+    with pytest.raises(type(error)):
+        stage.restore()
+    assert stage.journal[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
+    assert len(renames(stage)) <= 1
+    if renames(stage):
+        assert "ROLLBACK" in stage.connection.statements
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_made(stage: Stage) -> None:
+    backup = stage.publish()
+    Path(backup.dump, "toc.dat").write_bytes(b"")
+    with pytest.raises(DbopsError, match="is damaged"):
+        stage.restore()
+    assert stage.changes == []
+
+
+def test_a_database_that_cannot_be_swapped_is_refused_before_anything_is_made(stage: Stage) -> None:
+    stage.publish()
+    stage.connection.answers["pg_prepared_xacts"] = [("x1",)]
+    with pytest.raises(DbopsError, match="prepared transactions"):
+        stage.restore()
+    assert stage.changes == []
+
+
+# --- what goes wrong after the swap ---------------------------------------------------------------------------------------
+
+
+def test_a_backend_that_does_not_get_well_takes_the_swap_back(stage: Stage) -> None:
+    stage.publish()
+    stage.sick = [["Backend 'chat-backend' is not healthy."]]
+    rejected = r"is not healthy\. The rejected copy is kept as 'chat_before_rejected_20261123T030000'"
+    with pytest.raises(DbopsError, match=rejected + r"\. With the old database it is well again\.$"):
+        stage.restore()
+    assert renames(stage) == [
+        "chat RENAME TO " + KEPT,
+        NEXT + " RENAME TO chat",
+        "chat RENAME TO chat_before_rejected_20261123T030000",
+        KEPT + " RENAME TO chat",
+    ]
+
+
+def test_a_backend_that_is_sick_with_the_old_database_too_is_said(stage: Stage) -> None:
+    stage.publish()
+    stage.sick = [["Backend 'chat-backend' is not healthy."], ["Backend 'chat-backend' says no."]]
+    with pytest.raises(DbopsError, match=r"With the old database it is not well either: Backend 'chat-backend' says no\.$"):
+        stage.restore()
+
+
+def test_where_nothing_was_replaced_there_is_nothing_to_swap_back(stage: Stage) -> None:
+    stage.publish()
+    stage.present = []
+    stage.sick = [["Backend 'chat-backend' is not healthy."]]
+    with pytest.raises(DbopsError, match="was restored as 'chat', but the backend is not well"):
+        stage.restore()
+    assert len(renames(stage)) == 1
+
+
+def test_a_backend_that_was_sick_before_is_not_blamed_on_the_restore(stage: Stage) -> None:
+    stage.publish()
+    stage.sick_before = ["chat-backend"]
+    assert stage.restore().changed
+    assert stage.not_judged == ["chat-backend"]
+    assert "Backend 'chat-backend' was not healthy before either: look at it." in stage.running.warnings
+
+
+@pytest.mark.parametrize("error", [EngineError("The engine is gone."), DbopsError("Interrupted by signal 15.")])
+def test_an_error_after_the_swap_says_that_it_is_done_and_how_to_undo_it(stage: Stage, error: DbopsError) -> None:
+    stage.publish()
+    stage.fails["bring back"] = error
+    with pytest.raises(DbopsError) as failed:
+        stage.restore()
+    assert error.message in failed.value.message
+    assert KEPT in failed.value.message
+    assert "dbops_restore_backup=undo" in failed.value.message
+
+
+# --- undo -----------------------------------------------------------------------------------------------------------------
+
+
+def kept(*entries: tuple[str, str, str]) -> list[tuple[str, str]]:
+    return [(name, json.dumps({"of": "chat", "at": at, "by": by, "run_id": OTHER_RUN})) for name, at, by in entries]
+
+
+def test_undo_puts_back_what_was_replaced_last(stage: Stage) -> None:
+    stage.kept = kept(("first", "1", "restore"), ("second", "2", "reset"), ("bad", "3", "rejected"))
+    result = stage.restore("undo")
+    assert renames(stage) == ["chat RENAME TO chat_before_undo_20261123T030000", "second RENAME TO chat"]
+    assert result.facts["source"]["name"] == "second"
+    assert "ALTER DATABASE second SET dbops.environment TO 'production'" in stage.changes
+    assert not any("dbops.seeds" in statement for statement in stage.changes)  # its contents keep theirs
+
+
+def test_undo_in_check_mode_only_says_what_it_would_do(stage: Stage) -> None:
+    stage.kept = kept(("second", "2026-11-22T03:00:00Z", "reset"))
+    result = stage.restore("undo", check_mode=True)
+    assert stage.changes == []
+    assert result.summary == ["Would put 'second' (replaced by reset at 2026-11-22T03:00:00Z) back as 'chat'."]
+    assert result.diff == stage.restore("undo").diff
+
+
+def test_without_a_replaced_database_there_is_nothing_to_undo(stage: Stage) -> None:
+    stage.kept = kept(("bad", "3", "rejected"))
+    with pytest.raises(DbopsError, match="nothing to undo"):
+        stage.restore("undo")
+
+
+# --- what is restored -----------------------------------------------------------------------------------------------------
+
+
+def test_a_source_is_an_id_a_folder_or_a_file(stage: Stage, tmp_path: Path) -> None:
+    backup = stage.publish()
+    running = stage.operation()
+    assert find_source(running, "chat_20261123_030000").backup == backup
+    assert find_source(running, backup.path + "/").backup == backup
+    (tmp_path / "old.sql").write_text(recorded("pg_dump_17.sql"))
+    found = find_source(running, str(tmp_path / "old.sql"))
+    assert found.file is not None and found.file.server_major == 17 and found.name.endswith("old.sql")
+
+
+def test_a_damaged_backup_named_by_its_id_says_what_is_wrong_with_it(stage: Stage) -> None:
+    Path(stage.publish().path, "manifest.json").write_text("{")
+    with pytest.raises(DbopsError, match="is damaged"):
+        find_source(stage.operation(), "chat_20261123_030000")
+
+
+def test_a_newer_dump_is_refused(stage: Stage) -> None:
+    stage.publish(server_version_number=180001)
+    with pytest.raises(DbopsError, match="made on PostgreSQL 18, this server is 17"):
+        stage.restore()
+
+
+def test_missing_roles_are_named_before_the_restore(stage: Stage) -> None:
+    stage.roles = []
+    stage.publish(roles=("chat_owner", "pg_read_all_data", "writer"))
+    with pytest.raises(DbopsError, match=r"needs roles that this server does not have: chat_owner, writer\."):
+        stage.restore()
+
+
+def test_too_little_room_on_the_data_volume_is_refused(stage: Stage) -> None:
+    source = Source(backup=stage.publish(database_size=10**9))
+    with pytest.raises(DbopsError, match=r"too little room for a second copy: about 1\.1 GB needed, 97\.7 MB free"):
+        require_restorable(stage.operation(), source)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "space"),
+    [
+        (Outcome(0, DF, ""), 99999 * 1024),
+        (Outcome(0, "Filesystem\n/dev/x 1 2 3 4% /a b\n", ""), 3 * 1024),
+        (Outcome(0, "nothing", ""), None),
+        (Outcome(0, "a\nb\n", ""), None),
+        (Outcome(0, "Filesystem\nx 1 2 - 4% /\n", ""), None),
+        (Outcome(127, "", "df: not found"), None),
+    ],
+)
+def test_the_free_space_of_the_data_volume_is_told_or_unknown(stage: Stage, outcome: Outcome, space: int | None) -> None:
+    stage.docker.on_exec = lambda _container, _argv: outcome
+    assert data_volume_space(stage.operation()) == space
+
+
+def test_space_that_the_server_does_not_tell_is_unknown(stage: Stage) -> None:
+    stage.connection.answers["data_directory"] = []
+    assert data_volume_space(stage.operation()) is None
+    assert stage.docker.executed == []
+
+
+def test_lost_rows_of_another_database_are_told_by_the_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = (TableRows("public", "users", 9), TableRows("public", "rooms", 2), TableRows("public", "messages", 1))
+    monkeypatch.setattr(_restore_source, "count_rows", lambda _connection: now)
+    source = Source(backup=stage.publish(server_identifier="42"))
+    assert rows_lost(stage.operation(), source) == {"public.users": 6, "public.rooms": 2}
+    assert rows_lost(stage.operation(), Source(backup=stage.publish(id="own", server_identifier=SERVER_ID))) == {"public.messages": 2}
+    assert rows_lost(stage.operation(), Source(file=PlainFile("/x", "sql", 1, 0))) == {}
+
+
+# --- files made by hand ---------------------------------------------------------------------------------------------------
+
+
+def file_in(folder: Path, text: str) -> str:
+    path = folder / "old.sql"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_is_loaded_by_psql_in_one_transaction_and_compared_with_its_own_rows(stage: Stage, tmp_path: Path) -> None:
+    result = stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    argv = stage.docker.jobs[0].argv
+    assert argv[0] == "psql" and {"--single-transaction", "--set=ON_ERROR_STOP=1", "--no-psqlrc"} <= set(argv)
+    assert stage.docker.jobs[0].mounts[-1] == (str(tmp_path / "old.sql"), "/dbops/file", False)
+    assert "every count compared with the rows in the file" in result.summary[0]
+
+
+def test_a_compressed_file_is_unpacked_privately_first_and_gone_afterwards(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.sql.gz").write_bytes(gzip.compress(recorded("pg_dump_17.sql").encode()))
+    assert stage.restore(str(tmp_path / "old.sql.gz")).changed
+    source = stage.docker.jobs[0].mounts[-1][0]
+    assert source.endswith("dump.sql") and not Path(source).exists()
+
+
+def test_a_file_restored_where_no_database_is_gets_the_servers_own_locale(stage: Stage, tmp_path: Path) -> None:
+    stage.present = []
+    stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    assert stage.changes[0].startswith("CREATE DATABASE %s TEMPLATE template0 OWNER postgres ENCODING 'UTF8' LC_COLLATE 'C'" % NEXT)
+
+
+def test_a_file_in_check_mode_says_that_its_losses_cannot_be_told(stage: Stage, tmp_path: Path) -> None:
+    lines = stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")), check_mode=True).summary
+    assert any("which rows would be lost cannot be told" in line for line in lines)
+    assert stage.changes == []
+
+
+def test_a_damaged_custom_file_is_refused_before_anything_is_made(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.dump").write_bytes(b"PGDMP cut")
+    listed = Outcome(0, ";     Dumped from database version: 16.4\n", "")
+    stage.docker.outcomes = [listed, Outcome(1, "", "pg_restore: error: could not read: end of file\n")]
+    with pytest.raises(DbopsError, match=r"could not read: end of file\. It is cut off or damaged"):
+        stage.restore(str(tmp_path / "old.dump"), check_mode=True)
+    assert stage.changes == []
+
+
+def test_a_custom_file_of_a_newer_server_is_refused(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.dump").write_bytes(b"PGDMP and so on")
+    stage.docker.outcomes = [Outcome(0, ";     Dumped from database version: 18.0\n", "")]
+    with pytest.raises(DbopsError, match="made on PostgreSQL 18, this server is 17"):
+        stage.restore(str(tmp_path / "old.dump"))
+
+
+def test_a_file_that_lost_rows_on_the_way_never_goes_live(stage: Stage, tmp_path: Path) -> None:
+    stage.counted = (TableRows("public", "users", 3), TableRows("public", "messages", 4))
+    with pytest.raises(DbopsError, match=r"table public\.messages has 4 rows instead of 5"):
+        stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    assert renames(stage) == []
+
+
+def test_a_file_whose_tables_are_not_known_by_that_name_is_not_refused_for_it(stage: Stage, tmp_path: Path) -> None:
+    """An old dump names no schemas; an extension's own tables are not counted."""
+    old = recorded("pg_dump_17.sql").replace("COPY public.users", "COPY users")
+    assert stage.restore(file_in(tmp_path, old)).changed
+
+
+def test_a_custom_file_is_loaded_by_pg_restore(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "old.dump").write_bytes(b"PGDMP and so on")
+    result = stage.restore(str(tmp_path / "old.dump"))
+    assert [job.argv[0] for job in stage.docker.jobs if "--exit-on-error" in job.argv] == ["pg_restore"]
+    assert "the counts could not be compared" in result.summary[0]
+
+
+def test_a_file_that_psql_refuses_leaves_the_live_database_untouched(stage: Stage, tmp_path: Path) -> None:
+    stage.docker.outcomes = [Outcome(3, "", 'psql:/dbops/file:9: ERROR:  relation "x" already exists\n')]
+    with pytest.raises(DbopsError, match=r'relation "x" already exists'):
+        stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    assert renames(stage) == [] and "DROP DATABASE" in stage.journal[-1]
+
+
+def test_the_age_of_a_source_is_known() -> None:
+    source = Source(file=PlainFile("/x.sql", "sql", 1000, AT.timestamp()))
+    assert (source.made, source.needed, source.server_major, source.name) == (AT, 1200, 0, "/x.sql")
+    assert _swap.building_name("chat", RUN) == NEXT

@@ -1,0 +1,272 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sandbox: a server like the real one on a network without a way out, gone whatever happens, with the same schema or none."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, load_schema, open_sandbox, state_tables
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
+    ADDRESS,
+    RUN,
+    SERVER_ID,
+    FakeConnection,
+    FakeDocker,
+    container,
+    operation,
+)
+
+NAME = "dbops-%s-sandbox" % RUN
+REAL = container(
+    "chat-postgres-prod",
+    id="0123456789abcdef",
+    image_id="sha256:server",
+    env={"POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "hidden-word", "POSTGRES_INITDB_ARGS": "--locale=de"},
+    endpoints=(Endpoint("chat", "172.19.0.3", ("db", "chat-postgres-prod")),),
+)
+LIVE = {"table public.users": "owner chat", "column public.users.id": "integer"}
+
+
+class SandboxDocker(FakeDocker):
+    """Also makes networks and starts containers; ``journal`` remembers the order."""
+
+    def __init__(self) -> None:
+        super().__init__(REAL, images={"sha256:server": Image("sha256:server", {"PGDATA": "/data"}, ("/data",), {})})
+        self.journal: list[str] = []
+        self.environments: list[dict[str, str]] = []
+        self.fails = ""
+
+    def _step(self, name: str) -> None:
+        self.journal.append(name)
+        if name == self.fails:
+            raise EngineError("no")
+
+    def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:
+        assert name == NAME and labels["dbops.run"] == RUN
+        self._step("network")
+
+    def start(self, job: t.Any) -> Container:
+        self.jobs.append(job)
+        self._step("start")
+        return container("sandbox", endpoints=(Endpoint(NAME, "172.30.0.2"),))
+
+    def exec(self, container: str, argv: t.Sequence[str], **options: t.Any) -> Outcome:
+        self.environments.append(options["env"])
+        return super().exec(container, argv, **options)
+
+    def remove(self, kind: str, name: str) -> None:
+        self.journal.append("remove " + kind)
+
+
+class Stage:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.docker = SandboxDocker()
+        self.real = FakeConnection(
+            {
+                "shared_preload_libraries": [("pg_stat_statements",)],
+                "FROM pg_database d JOIN pg_tablespace": [(16384, True, "c", "ann", "UTF8", "C", "C", "", "", "fast_disk", -1, "")],
+                "WHERE s.setdatabase = %s": [("", "work_mem", "8MB"), ("", "log_statement", "none")],
+            }
+        )
+        self.inside = FakeConnection()
+        self.operation = operation(folder, self.real, self.docker)
+        self.operation.target = self.operation.target.__class__("chat", "postgres", REAL, ADDRESS, ())
+        monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: self.docker.journal.append("wait"))
+        monkeypatch.setattr(_sandbox, "session", lambda *_arguments: contextlib.nullcontext(self.inside))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+# --- opening --------------------------------------------------------------------------------------------------------------
+
+
+def test_our_own_sessions_in_a_sandbox_are_not_stopped_by_what_the_database_forbids(stage: Stage) -> None:
+    with SANDBOX.session() as connection:
+        assert connection is stage.inside
+    assert stage.inside.statements == ["SET session_replication_role = replica", "SET default_transaction_read_only = off"]
+
+
+def test_the_sandbox_answers_to_the_real_servers_names_on_a_network_of_its_own(stage: Stage) -> None:
+    with open_sandbox(stage.operation, ("log_statement=all",)) as sandbox:
+        assert sandbox.address.host == "172.30.0.2" and sandbox.address.user == "ann"
+    [job] = stage.docker.jobs
+    assert (job.network, job.further_networks) == (NAME, ())
+    assert job.aliases == ("0123456789ab", "chat-postgres-prod", "db")
+    assert job.image == "sha256:server" and job.keep_entrypoint
+    assert job.mounts == () and job.volumes_from == ""
+    assert set(job.tmpfs) == {"/data", "/docker-entrypoint-initdb.d"}
+    assert job.labels == {"dbops.run": RUN, "dbops.target": "%s/chat" % SERVER_ID}
+    assert {"fsync=off", "max_locks_per_transaction=2048", "log_statement=all", "shared_preload_libraries=pg_stat_statements"} <= set(
+        job.argv
+    )
+
+
+def test_the_real_password_does_not_go_into_the_sandbox(stage: Stage) -> None:
+    with open_sandbox(stage.operation):
+        pass
+    [job] = stage.docker.jobs
+    assert job.env["POSTGRES_HOST_AUTH_METHOD"] == "trust"
+    assert job.env["POSTGRES_INITDB_ARGS"] == "--locale=de --no-sync"
+    assert "hidden-word" not in repr(job)
+
+
+def test_the_database_there_is_like_the_real_one_but_for_what_cannot_be(stage: Stage) -> None:
+    with open_sandbox(stage.operation):
+        pass
+    made = stage.inside.said("CREATE DATABASE")[0]
+    assert 'CREATE DATABASE "chat"' in made and 'OWNER "ann"' in made and 'TABLESPACE "pg_default"' in made
+    assert stage.inside.said("work_mem")
+    assert not stage.inside.said("log_statement")  # would hide what the runner does
+
+
+def test_a_sandbox_is_gone_afterwards(stage: Stage) -> None:
+    with open_sandbox(stage.operation):
+        assert stage.docker.journal == ["network", "start", "wait"]
+    assert stage.docker.journal[3:] == ["remove container", "remove network"]
+
+
+@pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()])
+def test_a_sandbox_is_gone_also_where_the_work_in_it_failed(stage: Stage, error: BaseException) -> None:
+    with pytest.raises(type(error)), open_sandbox(stage.operation):
+        raise error
+    assert stage.docker.journal[3:] == ["remove container", "remove network"]
+
+
+def test_a_sandbox_that_does_not_start_leaves_no_network(stage: Stage) -> None:
+    stage.docker.fails = "start"
+    with pytest.raises(EngineError), open_sandbox(stage.operation):
+        raise AssertionError("must not open")
+    assert stage.docker.journal == ["network", "start", "remove network"]
+
+
+def test_a_sandbox_that_cannot_be_made_like_the_real_one_is_gone(stage: Stage) -> None:
+    stage.inside.answers["CREATE DATABASE"] = ServerError("no")
+    with pytest.raises(ServerError), open_sandbox(stage.operation):
+        raise AssertionError("must not open")
+    assert stage.docker.journal[-2:] == ["remove container", "remove network"]
+
+
+# --- roles ----------------------------------------------------------------------------------------------------------------
+
+
+def test_missing_roles_are_made_with_what_they_may_do_and_without_passwords() -> None:
+    source = FakeConnection(
+        {
+            "rolconnlimit": [
+                ("ann", -1, True, True, True, True, True, True, True),
+                ("reader", 5, False, True, False, False, True, False, False),
+            ],
+            "pg_auth_members": [("readers", "reader", True), ("pg_monitor", "ann", False)],
+            "s.setdatabase = 0": [("reader", "search_path", '"$user", app'), ("ann", "log_statement", "none")],
+        }
+    )
+    destination = FakeConnection({"SELECT rolname FROM pg_roles": [("ann",)]})
+    copy_roles(t.cast(t.Any, source), t.cast(t.Any, destination), without_settings=governs_the_log)
+    assert destination.statements[1:] == [
+        'CREATE ROLE "reader" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 5',
+        'GRANT "readers" TO "reader" WITH ADMIN OPTION',
+        "ALTER ROLE \"reader\" SET \"search_path\" TO '$user', 'app'",
+    ]
+    assert not any("password" in statement.lower() for statement in source.statements + destination.statements)
+
+
+# --- the schema in it -----------------------------------------------------------------------------------------------------
+
+
+def loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch, there: dict, state: tuple = ()) -> Operation:
+    snapshots = [LIVE, there]
+    monkeypatch.setattr(_sandbox, "read_snapshot", lambda _connection: snapshots.pop(0))
+    monkeypatch.setattr(_sandbox, "state_tables", lambda _connection, _names: list(state))
+    return stage.operation
+
+
+SANDBOX = Sandbox(container("sandbox"), NAME, ADDRESS, "chat", "x")
+
+
+def test_the_schema_and_the_runners_own_rows_are_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = loaded(stage, monkeypatch, LIVE, (("public", "alembic_version"), ("odd", 'na"me')))
+    assert load_schema(running, SANDBOX, ()) == LIVE
+    programs = [(where, argv[0]) for where, argv in stage.docker.executed]
+    assert programs == [("0123456789abcdef", "pg_dump"), ("sandbox-id", "psql")] * 2
+    assert "--schema-only" in stage.docker.executed[0][1]
+    assert {'--table="public"."alembic_version"', '--table="odd"."na""me"', "--data-only"} <= set(stage.docker.executed[2][1])
+
+
+def test_the_load_stays_out_of_the_log_that_tells_what_the_runner_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+    assert [env.get("PGOPTIONS") for env in stage.docker.environments] == [
+        None,
+        "-c log_statement=none -c default_transaction_read_only=off",
+    ]
+
+
+def test_an_invalid_index_is_named_as_what_stops_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = [{**LIVE, "index public.half": "CREATE INDEX half ON public.users (id) INVALID"}, LIVE]
+    monkeypatch.setattr(_sandbox, "read_snapshot", lambda _connection: snapshots.pop(0))
+    with pytest.raises(DbopsError, match=r"invalid index.*public\.half.*DROP INDEX CONCURRENTLY public\.half;"):
+        load_schema(stage.operation, SANDBOX, ())
+
+
+def test_a_sandbox_that_stops_while_it_starts_says_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def wait(_address: t.Any, _database: str, _application: str, _seconds: float, alive: t.Callable[[], str]) -> None:
+        stage.docker.containers["sandbox-id"] = container("sandbox", status="running")
+        said.append(alive())
+        stage.docker.containers["sandbox-id"] = container("sandbox", status="exited")
+        stage.docker.texts["sandbox-id"] = "FATAL: bad option\n"
+        said.append(alive())
+
+    monkeypatch.setattr(_sandbox, "wait_until_ready", wait)
+    with open_sandbox(stage.operation):
+        pass
+    assert said == ["", "its container stopped: FATAL: bad option"]
+
+
+def test_without_state_only_the_schema_is_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+    assert len(stage.docker.executed) == 2
+
+
+def test_a_plan_on_another_schema_would_be_worth_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DbopsError, match=r"could not be given the same schema as database 'chat'; .*column public\.users\.id") as refused:
+        load_schema(loaded(stage, monkeypatch, {"table public.users": "owner chat"}), SANDBOX, ())
+    assert refused.value.details["differences"] == ["- column public.users.id integer"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"), [("pg_dump", "could not be dumped: no"), ("psql", "could not be loaded into the sandbox: no")]
+)
+def test_a_schema_that_cannot_be_copied_is_said(stage: Stage, monkeypatch: pytest.MonkeyPatch, failing: str, words: str) -> None:
+    stage.docker.on_exec = lambda _container, argv: Outcome(int(argv[0] == failing), "", "no")
+    with pytest.raises(DbopsError, match=words):
+        load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+
+
+def test_state_tables_are_found_by_name_and_schema() -> None:
+    connection = FakeConnection({"relname = ANY": [("public", "alembic_version"), ("public", "events"), ("sqitch", "events")]})
+    assert state_tables(t.cast(t.Any, connection), ("alembic_version", "events")) == [("public", "alembic_version"), ("sqitch", "events")]
+    assert connection.parameters == [(["alembic_version", "events"],)]
+
+
+def test_what_would_hide_the_runners_statements_is_known() -> None:
+    assert all(governs_the_log(name) for name in ("log_statement", "log_min_messages", "log_min_error_statement"))
+    assert not any(governs_the_log(Setting("", name, "").name) for name in ("search_path", "work_mem", "TimeZone"))
