@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from controller import MOST_REMOTE_TASKS, CheckThenRun, Controller, Run
+from controller import MOST_REMOTE_TASKS, ROOT, CheckThenRun, Controller, Run
 from faults import Hand
 from stack import Server, Stack, provide
+from warm import Warm
 
 #: What the stack runs that molecule's scenarios share.
 NEWEST = 18
@@ -66,9 +67,17 @@ def controller_home() -> Iterator[Path]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def warm(controller_home: Path) -> Iterator[Warm]:
+    """Ansible, loaded once for all runs from the checkout's root."""
+    ready = Warm(controller_home, ROOT, Controller(controller_home, Path()).environment(Path()))
+    yield ready
+    ready.close()
+
+
 @pytest.fixture
-def controller(stack: Stack, controller_home: Path) -> Iterator[Controller]:
-    made = Controller(Path(tempfile.mkdtemp(dir=controller_home)), stack.inventory)
+def controller(stack: Stack, controller_home: Path, warm: Warm) -> Iterator[Controller]:
+    made = Controller(Path(tempfile.mkdtemp(dir=controller_home)), stack.inventory, warm, controller_home)
     yield made
     made.close()
 

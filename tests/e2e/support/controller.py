@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warm import Playbook, Warm
+
 ROOT = Path(__file__).resolve().parents[3]
 CALLBACK = ROOT / "tests" / "e2e" / "callback"
 
@@ -92,11 +94,17 @@ CheckThenRun = Callable[..., tuple[Run, Run]]
 
 
 class Controller:
-    """The machine that Ansible runs on: this one, with the checkout's virtual environment."""
+    """The machine that Ansible runs on: this one, with the checkout's virtual environment.
 
-    def __init__(self, home: Path, inventory: Path) -> None:
+    :param warm: begins those runs that agree with it; the others load Ansible anew.
+    :param ansible_home: where Ansible keeps its own files, such as the sockets of open connections; `home` where nothing is given.
+    """
+
+    def __init__(self, home: Path, inventory: Path, warm: Warm | None = None, ansible_home: Path | None = None) -> None:
         self.home = home
         self.inventory = inventory
+        self._warm = warm
+        self._ansible_home = ansible_home or home
         self._runs = 0
         self._started: list[Started] = []
 
@@ -131,9 +139,12 @@ class Controller:
         record = self.home / f"run-{self._runs}.jsonl"
         argv = self.argv(playbook, *arguments, inventory=inventory, **variables)
         output = (self.home / f"run-{self._runs}.log").open("w+b")
-        process = subprocess.Popen(
-            argv, cwd=cwd, env=self.environment(record, env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+        environment = self.environment(record, env)
+        process: subprocess.Popen[bytes] | Playbook
+        if self._warm and self._warm.serves(cwd, environment):
+            process = self._warm.start(argv, environment, output.fileno())
+        else:
+            process = subprocess.Popen(argv, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         self._started.append(Started(argv, process, output, record))
         return self._started[-1]
 
@@ -155,7 +166,7 @@ class Controller:
         env["USER"] = "tester"
         env["LOGNAME"] = getpass.getuser()  # whose home Ansible takes for its temporary files on this machine
         env["ANSIBLE_NOCOLOR"] = "1"
-        env["ANSIBLE_HOME"] = str(self.home)
+        env["ANSIBLE_HOME"] = str(self._ansible_home)
         env["ANSIBLE_CALLBACK_PLUGINS"] = str(CALLBACK)
         env["ANSIBLE_CALLBACKS_ENABLED"] = "record"
         env["DBOPS_TEST_RECORD"] = str(record)
@@ -168,7 +179,7 @@ class Started:
     """A playbook run under way."""
 
     argv: Sequence[str]
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Playbook
     _output: Any
     _record: Path
 
