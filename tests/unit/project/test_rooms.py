@@ -114,7 +114,8 @@ def test_the_picture_in_the_guides_is_the_house_as_it_is() -> None:
 def test_the_guides_name_every_room_and_only_files_that_there_are(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert {f"`{room}/`" for room in ROOMS} <= set(re.findall(r"`\w+/`", text))
-    paths = set(re.findall(r"`([\w./-]+\.(?:py|yml|md|toml))`", text))
+    paths = set(re.findall(r"`([\w.-]+/[\w./-]+\.(?:py|yml|md|toml))`", text))
+    assert len(paths) > 20
     assert {path for path in paths if not ((ROOT / path).exists() or path in FILES)} == set()
 
 
