@@ -20,7 +20,18 @@ FOLDER = CACHE / "test" / "package"
 #: Public content: all that a playbook may need when it runs.
 CONTENT = ("meta", "plugins", "roles", "playbooks", "scripts")
 #: The rest of what users get.
-BESIDE = ("README.md", "README.ja.md", "LICENSE", "CHANGELOG.md", "CHANGELOG.rst", "changelogs", "docs", "inventories/example")
+BESIDE = (
+    "README.md",
+    "README.ja.md",
+    "CONTRIBUTING.md",
+    "CONTRIBUTING.ja.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CHANGELOG.rst",
+    "changelogs",
+    "docs",
+    "inventories/example",
+)
 #: What `ansible-galaxy collection build` adds.
 MADE = ("MANIFEST.json", "FILES.json")
 #: The checkout's own files inside those folders.

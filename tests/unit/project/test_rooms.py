@@ -22,6 +22,7 @@ sys.modules[_spec.name] = house  # its data classes look themselves up there
 _spec.loader.exec_module(house)
 ROOMS = house.read_rooms()
 FILES = house.read_files()
+ARROWS = house.arrows(FILES)
 FACE, _OWN = house.FACE, house.OWN
 
 #: What only some files may use, because the knowledge lives there.
@@ -91,7 +92,7 @@ def test_file_keeps_the_rule(path: str, rule) -> None:
 
 @pytest.mark.parametrize("name", ROOMS)
 def test_a_room_uses_each_room_that_it_says(name: str) -> None:
-    assert house.arrows(FILES)[name] == ROOMS[name].uses
+    assert ARROWS[name] == ROOMS[name].uses
 
 
 def test_the_arrows_go_one_way_between_rooms_and_inside_them() -> None:
