@@ -37,7 +37,9 @@ options:
     type: str
     required: true
   backup_first:
-    description: Whether to make a backup of the present state before the swap.
+    description:
+      - Whether to make a backup of the replaced state.
+      - It is made after the swap, from the replaced database that is kept, so that nobody waits for it.
     type: bool
     default: true
   jobs:
@@ -69,6 +71,12 @@ options:
       - Without it that is refused, since the wrong folder is easily pasted.
     type: bool
     default: false
+  accept_differences:
+    description:
+      - Consent to a restored copy that is not what was backed up. A restore that finds differences lists them and shows the value to give here.
+      - It stands for exactly those differences, and is written to the journal.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -117,6 +125,11 @@ backup_before:
   description: The backup of the present state, as RV(dbops.postgres.backup#module:backup) describes it.
   returned: success
   type: dict
+accepted_differences:
+  description: In what the restored database differs from the backup, as it was consented to.
+  returned: when a backup was restored
+  type: list
+  elements: str
 tables:
   description: Rows by table in the restored database.
   returned: when a backup was restored
@@ -161,6 +174,7 @@ ARGUMENT_SPEC = {
     "session_timeout": {"type": "int", "default": 10},
     "keep": {"type": "int", "default": -1},
     "from_other_environment": {"type": "bool", "default": False},
+    "accept_differences": {"type": "str", "default": ""},
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller import Controller
-from faults import left_behind
+from faults import journal, left_behind
 from stack import Server, Stack
 
 NAMES = [
@@ -84,6 +84,46 @@ MANY_TABLES = [
 ]
 
 
+#: An audit of schema changes by event triggers, beside what PostgreSQL itself computes anew in a restore.
+EVENT_TRIGGERS = [
+    "CREATE TABLE ddl_notes (id bigint GENERATED ALWAYS AS IDENTITY, tag text, at timestamptz DEFAULT now())",
+    "CREATE FUNCTION note_ddl() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN INSERT INTO public.ddl_notes (tag) VALUES (tg_tag); END $$",
+    "CREATE EVENT TRIGGER users_own_notes ON ddl_command_end EXECUTE FUNCTION note_ddl()",
+    "CREATE EVENT TRIGGER notes_always ON ddl_command_end WHEN TAG IN ('REFRESH MATERIALIZED VIEW') EXECUTE FUNCTION note_ddl()",
+    "ALTER EVENT TRIGGER notes_always ENABLE ALWAYS",
+    "CREATE EVENT TRIGGER asleep ON sql_drop EXECUTE FUNCTION note_ddl()",
+    "ALTER EVENT TRIGGER asleep DISABLE",
+    "COMMENT ON EVENT TRIGGER users_own_notes IS 'kept'",
+    "CREATE TABLE orders (id int PRIMARY KEY, state text)",
+    "INSERT INTO orders SELECT g, 'new' FROM generate_series(1, 10) g",
+    "CREATE MATERIALIZED VIEW by_state AS SELECT state, count(*) AS n FROM orders GROUP BY state",
+]
+
+#: What 17 and later refuse themselves, since they build it with a search_path of their own.
+BEFORE_17 = [
+    "CREATE MATERIALIZED VIEW report AS SELECT total() AS n",
+    "CREATE INDEX messages_short ON messages (shorter(body))",
+    "CREATE INDEX messages_slow ON messages (slow(body))",
+]
+
+#: Functions that find what they need by the session's search_path, which pg_restore empties, and all that may call one.
+FUNCTIONS_WITHOUT_SCHEMA = [
+    "CREATE TABLE messages (id int PRIMARY KEY, body text)",
+    "INSERT INTO messages SELECT g, 'm' || g FROM generate_series(1, 50) g",
+    "CREATE FUNCTION total() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM messages'",
+    "CREATE FUNCTION short(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT left($1, 3)'",
+    "CREATE FUNCTION shorter(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT short($1)'",
+    "CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN shorter($1); END $$",
+    "ALTER TABLE messages ADD CONSTRAINT body_short CHECK (shorter(body) <> '')",
+    "ALTER TABLE messages ADD COLUMN head text GENERATED ALWAYS AS (slow(body)) STORED",
+    "ALTER TABLE messages ALTER body SET DEFAULT shorter('default')",
+    "CREATE DOMAIN abridged AS text CHECK (slow(VALUE) = VALUE)",
+    "CREATE TABLE abridgements (id int PRIMARY KEY, body abridged)",
+    "INSERT INTO abridgements VALUES (1, 'abc')",
+]
+
+
 @pytest.fixture
 def of_its_own(stack: Stack, production: Server) -> Iterator[Server]:
     """The production server with whatever a test creates on it; nothing of that is left."""
@@ -145,6 +185,65 @@ def test_contents(statements: list[str], of_its_own: Server, controller: Control
     of_its_own.do("CREATE DATABASE awkward", database="postgres")
     of_its_own.do(*statements, database="awkward")
     round_trip(controller, stack, of_its_own, "awkward")
+
+
+@pytest.mark.core
+def test_the_users_own_event_triggers_sleep_while_a_restore_builds(of_its_own: Server, controller: Controller, stack: Stack) -> None:
+    of_its_own.do("CREATE DATABASE awkward", database="postgres")
+    of_its_own.do(*EVENT_TRIGGERS, database="awkward")
+    round_trip(controller, stack, of_its_own, "awkward")
+    assert of_its_own.rows("SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1", database="awkward") == [
+        ("asleep", "D"),
+        ("notes_always", "A"),
+        ("users_own_notes", "O"),
+    ]
+
+
+@pytest.mark.core
+def test_functions_that_name_no_schema_come_back_with_all_that_calls_them(of_its_own: Server, controller: Controller, stack: Stack) -> None:
+    of_its_own.do("CREATE DATABASE awkward", database="postgres")
+    of_its_own.do(*FUNCTIONS_WITHOUT_SCHEMA, database="awkward")
+    if stack.major < 17:
+        of_its_own.do(*BEFORE_17, database="awkward")
+    round_trip(controller, stack, of_its_own, "awkward")
+
+
+@pytest.mark.core
+def test_a_restore_that_differs_is_put_in_place_with_the_line_that_it_shows(
+    of_its_own: Server, controller: Controller, stack: Stack
+) -> None:
+    """An index that only the application's own sessions can build."""
+    of_its_own.do("CREATE DATABASE awkward", database="postgres")
+    of_its_own.do(
+        "CREATE TABLE parts (id int PRIMARY KEY, divisor int)",
+        "INSERT INTO parts SELECT g, g FROM generate_series(1, 10) g",
+        "CREATE FUNCTION share(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN current_setting('app.tenant') || $1; END $$",
+        "SET app.tenant = 'one'",
+        "CREATE INDEX parts_share ON parts (share(divisor))",
+        database="awkward",
+    )
+    variables = {"dbops_database": "awkward", "dbops_backends": [], "dbops_confirm": "restore:awkward", "dbops_restore_backup": "latest"}
+    made = controller.run("backup", "-l", "production", dbops_database="awkward", dbops_backends=[])
+    assert made.ok, made.output
+    live = of_its_own.value("SELECT oid FROM pg_database WHERE datname = 'awkward'", database="postgres")
+
+    refused = controller.run("restore", "-l", "production", **variables)
+    assert not refused.ok
+    assert "'CREATE INDEX parts_share ON public.parts" in refused.message
+    assert 'could not be restored: unrecognized configuration parameter "app.tenant"' in refused.message
+    assert of_its_own.value("SELECT oid FROM pg_database WHERE datname = 'awkward'", database="postgres") == live
+    accepted = refused.message.split("dbops_restore_accept_differences=")[1].split()[0]
+
+    wrong = controller.run("restore", "-l", "production", **variables, dbops_restore_accept_differences="0123456789ab")
+    assert not wrong.ok and "These are others than those consented to" in wrong.message
+    done = controller.run("restore", "-l", "production", **variables, dbops_restore_accept_differences=accepted)
+    assert done.ok, done.output
+    assert of_its_own.value("SELECT count(*) FROM parts", database="awkward") == 10
+    assert [entry["accepted_differences"] for entry in journal(stack, of_its_own) if entry.get("accepted_differences")] == [
+        done.result()["accepted_differences"]
+    ]
+    saved = done.result()["backup_before"]["id"]
+    assert controller.run("restore", "-l", "production", "--check", **{**variables, "dbops_restore_backup": saved}).ok
 
 
 @pytest.mark.long

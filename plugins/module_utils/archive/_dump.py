@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``pg_dump`` and ``pg_restore`` in one-shot containers of the database's own image, so versions always match.
+"""PostgreSQL's own tools in one-shot containers of the database's own image, so versions always match.
 
 The containers share the server's network and write to, or read from, a mounted folder as the SSH user: no data goes through
 ``docker exec``, which limits it to about 70 MB/s, or through this process.
@@ -19,11 +19,17 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._files impo
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_RUN, LABEL_TARGET, Docker, OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import KEEPALIVES, NO_TIMEOUTS, SERVER_KEEPALIVES, Address
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
+    KEEPALIVES,
+    NO_TIMEOUTS,
+    SERVER_KEEPALIVES,
+    Address,
+    Server,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 #: Where the work folder and the password file are seen inside a one-shot container.
-_MOUNT = "/dbops"
+MOUNT = "/dbops"
 
 #: The name under which the service file keeps its settings.
 _SERVICE = "dbops"
@@ -43,7 +49,7 @@ _ADDED = re.compile(r"^(?:\w+: )?(?:detail|hint): (?!Query was: )", re.IGNORECAS
 
 @dataclass(frozen=True)
 class ToolBox:
-    """Runs the tools of one server's image beside it.
+    """Runs the tools of one server's image beside it; ``identity`` is what the server is.
 
     :param work: a folder of this run's own (mode 0700) that the containers see; it takes the password file.
     """
@@ -54,9 +60,12 @@ class ToolBox:
     run_id: str
     target: str
     work: str
+    identity: Server
 
-    def run(self, purpose: str, argv: t.Sequence[str], mounts: tuple[tuple[str, str, bool], ...] = (), database: str = "") -> Outcome:
-        """Run one of PostgreSQL's programs; the password travels in a file, the rest in the environment."""
+    def run(
+        self, purpose: str, argv: t.Sequence[str], mounts: tuple[tuple[str, str, bool], ...] = (), database: str = "", options: str = ""
+    ) -> Outcome:
+        """Run one of PostgreSQL's programs; the password travels in a file, the rest in the environment. ``options``: of its sessions."""
         return self.docker.run(
             OneShot(
                 name="dbops-%s-%s" % (self.run_id, purpose),
@@ -68,17 +77,17 @@ class ToolBox:
                     "PGPORT": str(self.address.port),
                     "PGUSER": self.address.user,
                     "PGDATABASE": database,
-                    "PGPASSFILE": _MOUNT + "/pgpass",
-                    "PGSERVICEFILE": _MOUNT + "/pg_service.conf",
+                    "PGPASSFILE": MOUNT + "/pgpass",
+                    "PGSERVICEFILE": MOUNT + "/pg_service.conf",
                     "PGSERVICE": _SERVICE,
                     "PGAPPNAME": "dbops %s %s" % (purpose, self.run_id),
-                    "PGOPTIONS": NO_TIMEOUTS + " " + SERVER_KEEPALIVES,
+                    "PGOPTIONS": " ".join(filter(None, (NO_TIMEOUTS, SERVER_KEEPALIVES, options))),
                     "PGTZ": "UTC",
                 },
                 network="container:" + self.server.id,
                 mounts=(
-                    (self._password_file(), _MOUNT + "/pgpass", False),
-                    (self._service_file(), _MOUNT + "/pg_service.conf", False),
+                    (self._password_file(), MOUNT + "/pgpass", False),
+                    (self._service_file(), MOUNT + "/pg_service.conf", False),
                     *mounts,
                 ),
                 user="%d:%d" % (os.getuid(), os.getgid()),
@@ -124,30 +133,19 @@ def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, c
         "--compress=" + compression,
         "--no-password",
         LOCK_WAIT,
-        "--file=%s/backup/dump" % _MOUNT,
+        "--file=%s/backup/dump" % MOUNT,
     ]
     argv += ["--snapshot=" + snapshot] if snapshot else []
-    outcome = tools.run("dump", [*argv, *options], ((folder, _MOUNT + "/backup", True),), database)
+    outcome = tools.run("dump", [*argv, *options], ((folder, MOUNT + "/backup", True),), database)
     if outcome.rc != 0:
         raise DbopsError(tool_failure("pg_dump", outcome, "database '%s'" % database), output=outcome.output)
 
 
 def read_in_full(tools: ToolBox, folder: str) -> None:
     """Have ``pg_restore`` read every byte of ``folder/dump``; its table of contents alone would prove nothing."""
-    outcome = tools.run("verify", ["pg_restore", "--file=/dev/null", _MOUNT + "/backup/dump"], ((folder, _MOUNT + "/backup", False),))
+    outcome = tools.run("verify", ["pg_restore", "--file=/dev/null", MOUNT + "/backup/dump"], ((folder, MOUNT + "/backup", False),))
     if outcome.rc != 0:
         raise DbopsError(tool_failure("pg_restore", outcome, "the new backup, while reading it back"), output=outcome.output)
-
-
-def restore(tools: ToolBox, folder: str, database: str, jobs: int, options: t.Sequence[str] = ()) -> None:
-    """Restore ``folder/dump`` into a database, stopping at the first error."""
-    argv = ["pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs, "--dbname=", *options, _MOUNT + "/backup/dump"]
-    outcome = tools.run("restore", argv, ((folder, _MOUNT + "/backup", False),), database)
-    if outcome.rc != 0:
-        raise DbopsError(
-            tool_failure("pg_restore", outcome, "the new database '%s'" % database),
-            output=outcome.output,
-        )
 
 
 def tool_failure(tool: str, outcome: Outcome, where: str) -> str:

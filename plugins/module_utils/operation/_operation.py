@@ -134,7 +134,9 @@ class Operation:
         return path
 
     def tools(self) -> ToolBox:
-        return ToolBox(self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"))
+        return ToolBox(
+            self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"), self.server
+        )
 
     def give_away(self, purpose: str) -> None:
         """The work folder of this purpose has become something else: a backup."""

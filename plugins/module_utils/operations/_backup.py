@@ -37,10 +37,14 @@ _INDEX_SIZE = "SELECT coalesce(sum(relpages::bigint), 0)::bigint * current_setti
 
 @dataclass(frozen=True)
 class BackupOptions:
-    """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers."""
+    """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers.
+
+    ``of``: the database that holds the contents, where it does not have the name that it is a backup of.
+    """
 
     reason: str = ""
     jobs: int = 2
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,17 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     """
     work = operation.work_folder("backup")
     tools = operation.tools()
+    contents = options.of or operation.database
     operation.enter("backup: dump")
     created = utc_now()
-    with operation.session(read_only=True) as connection:
+    with operation.session(contents, read_only=True) as connection:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
         with ThreadPoolExecutor(1) as beside:
             describing = beside.submit(_describe_contents, operation, connection, options, compression, timestamp(created), work)
             try:
-                _dump.dump(tools, operation.database, snapshot_name, work, options.jobs, compression)
+                _dump.dump(tools, contents, snapshot_name, work, options.jobs, compression)
             except BaseException:
                 if describing.done():
                     describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
@@ -113,7 +118,8 @@ def _describe_contents(
     operation: Operation, connection: Connection, options: BackupOptions, compression: str, created: str, work: str
 ) -> Manifest:
     """Everything the manifest says, read in the snapshot that was dumped. The schema itself goes into a file beside the dump."""
-    properties = _database.read_properties(operation.maintenance, operation.database)
+    contents = options.of or operation.database
+    properties = _database.read_properties(operation.maintenance, contents)
     snapshot = read_snapshot(connection)
     write_file(os.path.join(work, SCHEMA), json.dumps(snapshot, indent=0, sort_keys=True) + "\n")
     return Manifest(
@@ -136,7 +142,7 @@ def _describe_contents(
         image_id=operation.target.container.image_id,
         pg_dump_version=operation.server.version,
         compression=compression,
-        database_size=_database.size(operation.maintenance, operation.database),
+        database_size=_database.size(operation.maintenance, contents),
         database_oid=int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")),
         next_transaction=int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")),
         schema_fingerprint=fingerprint(snapshot),

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import load_all_that_goes
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
     Runner,
@@ -23,6 +24,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     last_lines,
     run_in_sandbox,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._seed import seed_fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._baseline import (
@@ -46,6 +48,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server import _data
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
@@ -208,6 +211,7 @@ def _build_in_sandbox(operation: Operation, options: ResetOptions, builder: Buil
                 operation.run_id,
                 operation.target_label,
                 operation.work_folder("sandbox-tools"),
+                operation.server,
             )
             _dump.dump(tools, operation.database, "", folder, options.jobs, "1")
         return Fresh(schema, tables, folder)
@@ -255,11 +259,17 @@ def _replace(operation: Operation, options: ResetOptions, new: Replacement) -> t
 def _load(operation: Operation, options: ResetOptions, fresh: Fresh, building: str, properties: _database.Properties) -> None:
     """Load what the sandbox made into a new database of the real server, and compare."""
     operation.enter("reset: build")
-    _database.create(operation.maintenance, building, properties)
-    _dump.restore(operation.tools(), fresh.folder, building, options.jobs)
+    new = create_beside(operation, building, properties)
+    loaded = load_all_that_goes(operation.tools(), fresh.folder, new, options.jobs)
     with operation.session(building) as connection:
-        wrong = differences(fresh.tables, count_rows(connection)) + render(difference(fresh.schema, read_snapshot(connection)))
-        connection.cursor().execute("ANALYZE")
+        wrong = (
+            list(loaded.failures)
+            + differences(fresh.tables, count_rows(connection))
+            + render(difference(fresh.schema, read_snapshot(connection)))
+        )
+        unanalyzed = analyze(connection)
+    if unanalyzed:
+        operation.warnings.append(warning(operation.database, unanalyzed))
     if wrong:
         raise DbopsError(
             "The fresh database is not what was built in the sandbox: %s." % "; ".join(wrong[:10]),

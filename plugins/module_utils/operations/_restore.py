@@ -6,23 +6,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import typing as t
 from dataclasses import asdict, dataclass, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, decompress
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase, load_all_that_goes
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load_file import load_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import (
-    BackupOptions,
-    facts_of,
-    make_backup,
-    require_space,
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._comparison import (
+    differs_from_backup,
+    differs_from_file,
+    refreshed_views,
+    require_accepted,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
     Source,
@@ -34,15 +34,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute
-from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import (
-    TableRows,
-    count_large_objects,
-    count_rows,
-    differences,
-)
-from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
 
@@ -67,6 +61,16 @@ class RestoreOptions:
     session_timeout: float = 10
     keep: int = -1
     from_other_environment: bool = False
+    accept_differences: str = ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built beside the live database. ``accepted``: the differences that were consented to; ``views``: what was computed anew."""
+
+    tables: tuple[TableRows, ...]
+    accepted: tuple[str, ...]
+    views: tuple[str, ...]
 
 
 def restore(operation: Operation, options: RestoreOptions) -> Result:
@@ -85,6 +89,9 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         operation.warnings.append(
             "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
         )
+    saves = exists and options.backup_first
+    if saves:
+        require_space(operation)
     lost = rows_lost(operation, source) if exists else {}
     facts: dict[str, t.Any] = {"source": source_facts(operation, source), "rows_lost": lost, "replaced": None, "backup_before": None}
     diff = _diff(operation, source, lost)
@@ -92,23 +99,41 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         return Result(True, announce(operation, source, lost), facts, diff)
     building = _swap.building_name(operation.database, operation.run_id)
     try:
-        counted = _build(operation, source, options, building)
-        if exists and options.backup_first:
-            require_space(operation)
-            facts["backup_before"] = facts_of(make_backup(operation, BackupOptions(BEFORE_RESTORE, options.jobs)))
+        built = _build(operation, source, options, building)
         kept = _put_in_place(operation, options, building, source.name, "restore")
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
         raise
-    facts.update(replaced=kept, tables=[asdict(table) for table in counted])
-    dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
+    facts.update(replaced=kept, tables=[asdict(table) for table in built.tables], accepted_differences=list(built.accepted))
+    saved = _save_replaced(operation, options, kept) if saves and kept else None
+    facts["backup_before"] = facts_of(saved) if saved else None
+    dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep) if saved or not saves else []
     return Result(
         True,
-        _report(operation, source, counted, kept, facts, dropped),
+        _report(operation, source, built, kept, facts, dropped),
         facts,
         diff,
-        {"source": source.name, "replaced": kept, "rows_lost": lost},
+        {"source": source.name, "replaced": kept, "rows_lost": lost, "accepted_differences": list(built.accepted)},
     )
+
+
+def _save_replaced(operation: Operation, options: RestoreOptions, kept: str) -> Backup | None:
+    """Back up what was replaced, from the database that is kept: nobody writes there any more, and nobody waits for it.
+
+    The restore stands, also where this fails: the kept database itself is still there then, and nothing is dropped.
+    """
+    try:
+        with _swap.opened(operation.maintenance, kept):
+            return make_backup(operation, BackupOptions(BEFORE_RESTORE, options.jobs, of=kept))
+    except Interrupted:
+        with operation.after_swap(kept):
+            raise
+    except DbopsError as error:
+        operation.warnings.append(
+            "The restore is done, but the backup of what it replaced failed: %s Nothing of it is lost: it is kept as '%s'; do not drop that"
+            " before you have saved it." % (error.message, kept)
+        )
+        return None
 
 
 def require_same_environment(operation: Operation, backup: Backup, wanted: bool) -> None:
@@ -156,29 +181,45 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
     return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
 
 
-def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
-    """Restore into a new database and compare; returns what is in it."""
+def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> Built:
+    """Restore into a new database and compare."""
     operation.enter("restore: create")
     properties = _properties(operation, source)
-    _database.create(operation.maintenance, building, properties)
+    new = create_beside(operation, building, properties)
     operation.enter("restore: load")
     tools = operation.tools()
+    failures: list[str] = []
     if source.backup:
-        _dump.restore(tools, source.backup.path, building, options.jobs)
+        loaded = load_all_that_goes(tools, source.backup.path, new, options.jobs)
+        failures += loaded.failures
+        if loaded.first_try:
+            operation.warnings.append(_second_way(new, loaded.first_try))
     elif source.file:
-        _load_file(operation, tools, source.file, building)
+        load_file(tools, source.file, building, operation.work_folder("file"))
     operation.enter("restore: compare")
     with operation.session(building) as connection:
         counted = count_rows(connection)
         if source.backup:
-            _compare(operation, source.backup, counted, connection)
+            failures += differs_from_backup(operation, source.backup, counted, connection)
         elif source.file:
-            _compare_with_file(source.file, counted)
-        execute(connection, "ANALYZE")
+            failures += differs_from_file(source.file, counted)
+        require_accepted(operation, failures, source.name, options.accept_differences)
+        views = refreshed_views(connection)
+        unanalyzed = analyze(connection)
+        if unanalyzed:
+            operation.warnings.append(warning(operation.database, unanalyzed))
     _database.apply_properties(operation.maintenance, building, properties)
     seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
     _stamp(operation, building, seeds, keep_seeds=False)
-    return counted
+    return Built(counted, tuple(failures), tuple(views))
+
+
+def _second_way(new: NewDatabase, first_try: str) -> str:
+    return (
+        "This backup cannot be restored by pg_restore alone: %s It was restored with the search_path of the database (%s) in force for its"
+        " functions. For the next backup, give those that name no schema a search_path of their own: ALTER FUNCTION ... SET search_path = ..."
+        % (first_try, new.search_path)
+    )
 
 
 def _properties(operation: Operation, source: Source) -> _database.Properties:
@@ -189,66 +230,6 @@ def _properties(operation: Operation, source: Source) -> _database.Properties:
         return source.backup.manifest.properties
     template = _database.read_properties(operation.maintenance, operation.request.target.maintenance_database)
     return replace(template, owner=operation.target.address.user, grants=None, settings=(), comment="", connection_limit=-1)
-
-
-def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, building: str) -> None:
-    path = file.path
-    if file.kind == "sql.gz":
-        path = os.path.join(operation.work_folder("file"), "dump.sql")
-        decompress(file, path)
-    if file.kind == "custom":
-        argv = ["pg_restore", "--exit-on-error", "--no-password", "--dbname=", "/dbops/file"]
-    else:
-        argv = [
-            "psql",
-            "--no-psqlrc",
-            "--quiet",
-            "--no-password",
-            "--single-transaction",
-            "--set=ON_ERROR_STOP=1",
-            "--output=/dev/null",
-            "--file=/dbops/file",
-        ]
-    outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
-    if outcome.rc != 0:
-        raise DbopsError(
-            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building),
-            output=outcome.output,
-        )
-
-
-def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: t.Any) -> None:
-    """:raises DbopsError: where a count differs. What a restore itself can change is a warning, so that it cannot refuse a right one."""
-    wrong = differences(backup.manifest.tables, counted)
-    objects = count_large_objects(connection)
-    if objects != backup.manifest.large_objects:
-        wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
-    if wrong:
-        raise DbopsError(
-            "The restored copy differs from the manifest of '%s': %s." % (backup.manifest.id, "; ".join(wrong[:10])),
-            differences=wrong,
-        )
-    snapshot = read_snapshot(connection)
-    if fingerprint(snapshot) != backup.manifest.schema_fingerprint:
-        with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
-            lines = render(difference(json.load(stream), snapshot))
-        operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
-
-
-def _compare_with_file(file: PlainFile, counted: tuple[TableRows, ...]) -> None:
-    """A plain dump says itself how many rows it has; what it fills with INSERT, or a custom-format file, does not."""
-    found = {table.name: table.rows for table in counted}
-    # Not every name is found: old dumps name no schema, and an extension's tables are not counted.
-    wrong = [
-        "table %s has %d rows instead of %d" % (name, found[name], rows)
-        for name, rows in file.rows.items()
-        if found.get(name, rows) != rows
-    ]
-    if wrong:
-        raise DbopsError(
-            "The restored copy differs from the file '%s': %s." % (file.path, "; ".join(wrong[:10])),
-            differences=wrong,
-        )
 
 
 def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) -> None:
@@ -303,23 +284,23 @@ def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[st
     return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
 
 
-def _report(
-    operation: Operation, source: Source, counted: tuple[TableRows, ...], kept: str, facts: dict[str, t.Any], dropped: list[str]
-) -> list[str]:
-    proved = "every count compared with the manifest" if source.backup else "every count compared with the rows in the file"
-    if source.file and not source.file.rows:
-        proved = "a file without a manifest: the counts could not be compared"
+def _report(operation: Operation, source: Source, built: Built, kept: str, facts: dict[str, t.Any], dropped: list[str]) -> list[str]:
     lines = [
         "Database '%s' is now as it was at %s: '%s', %s in %s, %s."
         % (
             operation.database,
             timestamp(source.made),
             source.name,
-            count_text(sum(table.rows for table in counted), "row"),
-            count_text(len(counted), "table"),
-            proved,
+            count_text(sum(table.rows for table in built.tables), "row"),
+            count_text(len(built.tables), "table"),
+            _proof(source, built),
         )
     ]
+    if built.views:
+        lines.append(
+            "Materialized views were computed anew from the restored tables, so they may be newer than at that time: %s."
+            % ", ".join(built.views)
+        )
     if kept and kept not in dropped:
         lines.append("What it was is kept as '%s'. To undo: %s" % (kept, operation.restore_command("undo")))
     if facts["backup_before"]:
@@ -330,3 +311,13 @@ def _report(
             "Older replaced databases take room: %s." % ", ".join("'%s' (%s)" % (item.name, size_text(item.size)) for item in others)
         )
     return lines + ["Dropped the replaced database '%s'." % name for name in dropped]
+
+
+def _proof(source: Source, built: Built) -> str:
+    if built.accepted:
+        return "with the differences that were consented to"
+    if source.backup:
+        return "every count compared with the manifest"
+    if source.file and source.file.rows:
+        return "every count compared with the rows in the file"
+    return "a file without a manifest: the counts could not be compared"

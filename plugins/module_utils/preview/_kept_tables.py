@@ -13,8 +13,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump, _load
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.server._event_triggers import silenced
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows_of, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
@@ -116,7 +117,7 @@ def carry_over(operation: Operation, tables: t.Sequence[KeptTable], building: st
 
     :raises DbopsError: where they do not fit; the live database is only read.
     """
-    with operation.session(building) as fresh:
+    with operation.session(building) as fresh, silenced(fresh):
         _require_fitting(operation, fresh, tables)
         schema = fingerprint(read_snapshot(fresh))
         keys = [ForeignKey(*columns) for columns in rows(fresh, _FOREIGN_KEYS, {"names": [table.name for table in tables]})]
@@ -126,7 +127,7 @@ def carry_over(operation: Operation, tables: t.Sequence[KeptTable], building: st
         execute(fresh, sql.SQL("TRUNCATE ONLY {}").format(sql.SQL(", ").join(map(_identifier, tables))))
         folder = operation.work_folder("kept")
         counted = _dump_rows(operation, tables, folder, jobs)
-        _dump.restore(operation.tools(), folder, building, jobs, ["--data-only", "--disable-triggers"])
+        _load.load(operation.tools(), folder, building, jobs, ["--data-only", "--disable-triggers"])
         for key in keys:
             _add_again(fresh, key)
         wrong = differences(counted, count_rows_of(fresh, [(table.schema, table.table) for table in tables]))

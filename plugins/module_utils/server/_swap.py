@@ -10,6 +10,7 @@ The blocked one carries a mark (the run's id) and the next operation opens it ag
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import typing as t
@@ -109,6 +110,18 @@ def swap(connection: Connection, live: str, replacement: str, operation: str, ru
 def _rename(connection: Connection, old: str, new: str, opened: bool) -> None:
     execute(connection, sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
     execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(new), sql.Literal(opened)))
+
+
+@contextlib.contextmanager
+def opened(connection: Connection, kept: str) -> t.Iterator[None]:
+    """A kept database takes connections inside."""
+    identifier = sql.Identifier(kept)
+    execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(identifier))
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            execute(connection, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
 
 
 def _block(connection: Connection, database: str, run_id: str) -> None:

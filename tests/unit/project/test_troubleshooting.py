@@ -34,6 +34,7 @@ SENTENCES = {
     "what_was_lost",
     "_server_lost",
     "_container_lost",
+    "_second_way",
 }
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump, _load
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox, best_compression, tool_failure
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Address
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Address, Server
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import ADDRESS, RUN, FakeDocker, container
 
+SERVER = Server("1", "18.0", 180000, False, True)
 FAILED = Outcome(1, "", "pg_dump: warning: x\npg_dump: error: no such table\nDETAIL:  y\nHINT:  z\nHINT:  too much\n")
 
 
 def tools(folder: Path, docker: FakeDocker, address: Address = ADDRESS) -> ToolBox:
-    return ToolBox(docker, container("db", image_id="sha256:server"), address, RUN, "1/chat", str(folder))  # type: ignore[arg-type]
+    return ToolBox(docker, container("db", image_id="sha256:server"), address, RUN, "1/chat", str(folder), SERVER)  # type: ignore[arg-type]
 
 
 def test_a_dump_runs_in_the_databases_own_image_and_network_as_this_user(tmp_path: Path) -> None:
@@ -53,9 +54,9 @@ def test_without_a_snapshot_none_is_named(tmp_path: Path) -> None:
 def test_reading_back_and_restoring_only_read_the_backup(tmp_path: Path) -> None:
     docker = FakeDocker()
     _dump.read_in_full(tools(tmp_path, docker), "/work")
-    _dump.restore(tools(tmp_path, docker), "/work", "chat_next", 2)
+    _load.load(tools(tmp_path, docker), "/work", "chat_next", 2)
     assert docker.jobs[0].argv == ("pg_restore", "--file=/dev/null", "/dbops/backup/dump")
-    assert docker.jobs[1].argv == ("pg_restore", "--exit-on-error", "--no-password", "--jobs=2", "--dbname=", "/dbops/backup/dump")
+    assert docker.jobs[1].argv == ("pg_restore", "--no-password", "--dbname=", "--exit-on-error", "--jobs=2", "/dbops/backup/dump")
     assert docker.jobs[1].env["PGDATABASE"] == "chat_next"
     assert [job.mounts[-1] for job in docker.jobs] == [("/work", "/dbops/backup", False)] * 2
 
@@ -128,7 +129,7 @@ def test_every_tool_that_fails_is_an_error(tmp_path: Path) -> None:
     for call in (
         lambda box: _dump.dump(box, "chat", "", "/w", 1, "1"),
         lambda box: _dump.read_in_full(box, "/w"),
-        lambda box: _dump.restore(box, "/w", "chat_next", 1),
+        lambda box: _load.load(box, "/w", "chat_next", 1),
     ):
         docker = FakeDocker()
         docker.outcomes = [FAILED]
@@ -141,4 +142,4 @@ def test_a_failed_restore_names_the_database_that_it_was_building(tmp_path: Path
     docker = FakeDocker()
     docker.outcomes = [FAILED]
     with pytest.raises(DbopsError, match="the new database 'chat_next'"):
-        _dump.restore(tools(tmp_path, docker), "/w", "chat_next", 1)
+        _load.load(tools(tmp_path, docker), "/w", "chat_next", 1)

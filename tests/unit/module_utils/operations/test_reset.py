@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump, _load
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._health import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
@@ -80,7 +80,7 @@ class Stage:
         monkeypatch.setattr(_reset, "count_rows", lambda _connection: self.counts.pop(0))
         monkeypatch.setattr(_reset, "read_snapshot", lambda _connection: self.schemas.pop(0))
         monkeypatch.setattr(_dump, "dump", lambda tools, *_arguments: self.journal.append("dump from " + tools.server.name))
-        monkeypatch.setattr(_dump, "restore", lambda _tools, _folder, database, _jobs: self.journal.append("load " + database))
+        monkeypatch.setattr(_load, "load", lambda _tools, _folder, database, _jobs: self.journal.append("load " + database))
         monkeypatch.setattr(_health, "bring_back", lambda *_arguments: Recovery((), tuple(self.sick), self.healthy))
         monkeypatch.setattr(_health, "sick", lambda *_arguments: self.sick_before)
 

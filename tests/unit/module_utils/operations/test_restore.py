@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _load
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._health import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations import _restore, _restore_source
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _comparison, _restore, _restore_source
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import RestoreOptions, restore
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
     Source,
@@ -33,7 +33,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted, Refused
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     AT,
     OTHER_RUN,
@@ -88,9 +88,9 @@ class Stage:
         )
         self.docker = FakeDocker(BACKEND)
         self.docker.on_exec = lambda _container, _argv: Outcome(0, DF, "")
-        monkeypatch.setattr(_dump, "restore", lambda _tools, _path, database, _jobs: self._step("load " + database))
+        monkeypatch.setattr(_load, "load", lambda _tools, _path, database, _jobs: self._step("load " + database))
         monkeypatch.setattr(_restore, "count_rows", lambda _connection: self.counted)
-        monkeypatch.setattr(_restore, "read_snapshot", lambda _connection: self.snapshot)
+        monkeypatch.setattr(_comparison, "read_snapshot", lambda _connection: self.snapshot)
         monkeypatch.setattr(_restore, "require_space", lambda _operation: None)
         monkeypatch.setattr(_restore, "make_backup", self._back_up)
         monkeypatch.setattr(_restore_source, "count_newer_rows", lambda _connection, _transaction: {"public.messages": 2})
@@ -112,7 +112,7 @@ class Stage:
         self._step(text.replace('"', ""))
 
     def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
-        self._step("backup " + options.reason)
+        self._step("backup %s of %s" % (options.reason, options.of))
         return published(self.folder, id="chat_before-%d" % len(self.journal), created="2020-01-01T00:00:00Z")
 
     def publish(self, **changes: t.Any) -> t.Any:
@@ -156,17 +156,113 @@ def test_a_restore_builds_beside_compares_saves_and_swaps(stage: Stage) -> None:
     assert [step.split(" TEMPLATE")[0] for step in stage.journal] == [
         "CREATE DATABASE %s" % NEXT,
         "load " + NEXT,
-        "backup before_restore",
         "ALTER DATABASE chat RENAME TO " + KEPT,
         "ALTER DATABASE %s RENAME TO chat" % NEXT,
         "bring back auto",
+        "backup before_restore of " + KEPT,
     ]
     assert result.changed
     assert result.facts["replaced"] == KEPT
     assert result.facts["backup_before"]["id"].startswith("chat_before-")
     assert "every count compared with the manifest" in result.summary[0]
     assert "-e dbops_restore_backup=undo -e dbops_confirm=restore:chat" in result.summary[1]
-    assert result.journal == {"source": "chat_20261123_030000", "replaced": KEPT, "rows_lost": {"public.messages": 2}}
+    assert result.journal == {
+        "source": "chat_20261123_030000",
+        "replaced": KEPT,
+        "rows_lost": {"public.messages": 2},
+        "accepted_differences": [],
+    }
+
+
+def test_what_was_replaced_takes_connections_only_while_it_is_saved(stage: Stage) -> None:
+    stage.publish()
+    stage.restore()
+    opened, closed = (stage.changes.index("ALTER DATABASE %s ALLOW_CONNECTIONS %s" % (KEPT, state)) for state in ("true", "false"))
+    assert stage.changes.index("ALTER DATABASE %s RENAME TO chat" % NEXT) < opened
+    assert stage.changes[-1] == "ALTER DATABASE %s ALLOW_CONNECTIONS false" % KEPT
+    assert closed < opened  # the swap had closed it
+
+
+def test_a_backup_that_fails_after_the_swap_leaves_the_restore_and_all_that_was_replaced(stage: Stage) -> None:
+    stage.publish()
+    stage.fails["backup"] = DbopsError("No space left.")
+    stage.kept = [(KEPT, json.dumps({"of": "chat", "at": "2026-11-23T03:00:00Z", "by": "restore", "run_id": RUN}))]
+    result = stage.restore(keep=0)
+    assert result.facts["replaced"] == KEPT
+    assert result.facts["backup_before"] is None
+    assert "No space left. Nothing of it is lost: it is kept as '%s'" % KEPT in " ".join(stage.running.warnings)
+    assert not [step for step in stage.journal if step.startswith("DROP")]
+
+
+def test_a_run_that_is_cancelled_while_it_saves_what_was_replaced_says_that_it_had_swapped(stage: Stage) -> None:
+    stage.publish()
+    stage.fails["backup"] = Interrupted("Interrupted by signal 15.")
+    with pytest.raises(DbopsError, match=r"signal 15\. The database had been swapped before that\.") as interrupted:
+        stage.restore()
+    assert interrupted.value.details["swapped"]
+    assert stage.changes[-1] == "ALTER DATABASE %s ALLOW_CONNECTIONS false" % KEPT
+
+
+def test_no_room_for_that_backup_is_known_before_anything_is_built(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_operation: Operation) -> None:
+        raise DbopsError("too little room")
+
+    monkeypatch.setattr(_restore, "require_space", no_room)
+    stage.publish()
+    with pytest.raises(DbopsError, match="too little room"):
+        stage.restore()
+    assert stage.journal == []
+    assert stage.restore(backup_first=False).changed
+
+
+# --- differences, and consent to them -------------------------------------------------------------------------------------
+
+
+def refusal(stage: Stage, **options: t.Any) -> DbopsError:
+    with pytest.raises(DbopsError) as refused:
+        stage.restore(**options)
+    return refused.value
+
+
+def test_differences_can_be_consented_to_with_the_line_that_the_refusal_shows(stage: Stage) -> None:
+    stage.publish()
+    stage.counted = (TableRows("public", "users", 2), TableRows("public", "messages", 5))
+    message = refusal(stage).message
+    assert renames(stage) == []
+    command = "ansible-playbook restore.yml -l chat-production -e dbops_restore_backup=chat_20261123_030000 -e dbops_confirm=restore:chat"
+    assert command + " -e dbops_restore_accept_differences=" in message
+    result = stage.restore(accept_differences=message.rpartition("=")[2])
+    wrong = ["table public.users has 2 rows instead of 3"]
+    assert result.facts["accepted_differences"] == result.journal["accepted_differences"] == wrong
+    assert "with the differences that were consented to" in result.summary[0]
+    assert wrong[0] in stage.running.warnings[-1]
+
+
+def test_other_differences_are_not_consented_to(stage: Stage) -> None:
+    stage.publish()
+    stage.counted = (TableRows("public", "users", 2), TableRows("public", "messages", 5))
+    accepted = refusal(stage).message.rpartition("=")[2]
+    stage.counted = (TableRows("public", "users", 1), TableRows("public", "messages", 5))
+    error = refusal(stage, accept_differences=accepted)
+    assert "These are others than those consented to" in error.message
+    assert error.message.rpartition("=")[2] not in ("", accepted)
+    assert renames(stage) == []
+
+
+def test_what_cannot_be_restored_at_all_is_a_difference(stage: Stage) -> None:
+    stage.publish()
+    stage.fails["load"] = DbopsError(
+        "pg_restore failed.",
+        output="pg_restore: error: could not execute query: ERROR:  division by zero\nCommand was: CREATE INDEX messages_short;\n",
+    )
+    stage.docker.outcomes = [Outcome(0, "", "")] * 2 + [Outcome(1, "", stage.fails["load"].details["output"])]
+    assert "'CREATE INDEX messages_short' could not be restored: division by zero" in refusal(stage).message
+
+
+def test_materialized_views_that_came_back_fresh_are_named(stage: Stage) -> None:
+    stage.publish()
+    stage.connection.answers["FROM pg_matviews"] = [("public.by_state",), ("public.report",)]
+    assert "may be newer than at that time: public.by_state, public.report." in "\n".join(stage.restore().summary)
 
 
 def test_the_new_database_is_marked_before_it_goes_live(stage: Stage) -> None:
@@ -253,7 +349,7 @@ def test_older_replaced_databases_are_dropped_only_where_that_was_asked_for(stag
 def test_a_copy_with_other_counts_never_goes_live(stage: Stage) -> None:
     stage.publish()
     stage.counted = (TableRows("public", "users", 2), TableRows("public", "messages", 5))
-    with pytest.raises(DbopsError, match=r"differs from the manifest .*: table public.users has 2 rows instead of 3\."):
+    with pytest.raises(DbopsError, match=r"differs from 'chat_20261123_030000': table public.users has 2 rows instead of 3\."):
         stage.restore()
     assert renames(stage) == []
     assert stage.journal[-1] == "DROP DATABASE IF EXISTS %s WITH (FORCE)" % NEXT
@@ -273,7 +369,7 @@ def test_another_schema_is_only_a_warning(stage: Stage) -> None:
     assert stage.running.warnings == ["The restored schema is not exactly the one that was backed up: + view public.v"]
 
 
-@pytest.mark.parametrize("step", ["CREATE DATABASE", "load", "backup", "RENAME"])
+@pytest.mark.parametrize("step", ["CREATE DATABASE", "load", "RENAME"])
 @pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()], ids=["failed", "interrupted"])
 def test_a_failure_before_the_swap_is_done_drops_the_copy_and_leaves_the_live_one(stage: Stage, step: str, error: BaseException) -> None:
     stage.publish()

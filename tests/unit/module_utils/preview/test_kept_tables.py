@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump, _load
 from ansible_collections.dbops.postgres.plugins.module_utils.preview import _kept_tables
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._kept_tables import (
     KeptTable,
@@ -86,7 +86,7 @@ class Stage:
             lambda _tools, database, snapshot, _folder, _jobs, _c, options: self.journal.append(f"dump {database} {snapshot} {options}"),
         )
         monkeypatch.setattr(
-            _dump, "restore", lambda _tools, _folder, database, _jobs, options: self.journal.append(f"load {database} {options}")
+            _load, "load", lambda _tools, _folder, database, _jobs, options: self.journal.append(f"load {database} {options}")
         )
 
     def carry_over(self) -> tuple[TableRows, ...]:
