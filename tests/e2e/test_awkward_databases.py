@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller import Controller
+from controller import Controller, Run
 from faults import journal, left_behind
 from stack import Server, Stack
 
@@ -206,6 +206,7 @@ def test_functions_that_name_no_schema_come_back_with_all_that_calls_them(of_its
     if stack.major < 17:
         of_its_own.do(*BEFORE_17, database="awkward")
     round_trip(controller, stack, of_its_own, "awkward")
+    assert "CREATE TABLE planned" in plan_of_a_table(controller, stack, of_its_own, "awkward").result()["diff"]["prepared"]
 
 
 @pytest.mark.core
@@ -246,6 +247,19 @@ def test_a_restore_that_differs_is_put_in_place_with_the_line_that_it_shows(
     assert controller.run("restore", "-l", "production", "--check", **{**variables, "dbops_restore_backup": saved}).ok
 
 
+def making_a_table(stack: Stack, server: Server, name: str) -> dict[str, object]:
+    """A migration that is one statement."""
+    runner = ["sh", "-c", 'psql --no-psqlrc --set=ON_ERROR_STOP=1 "$0" --command "CREATE TABLE planned (id int)"']
+    conninfo = f"host={server.name} user=postgres password='{server.env['POSTGRES_PASSWORD']}' dbname='" + name.replace("'", "\\'") + "'"
+    return {"dbops_database": name, "dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": [*runner, conninfo]}
+
+
+def plan_of_a_table(controller: Controller, stack: Stack, server: Server, name: str) -> Run:
+    checked = controller.run("migrate", "-l", "production", "--check", "--diff", **making_a_table(stack, server, name))
+    assert checked.ok, checked.output
+    return checked
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("statements", [EXTENSIONS + PARTITIONS + SCHEMAS, MANY_TABLES], ids=["kinds", "300 tables"])
 def test_a_plan_is_made_on_the_same_schema(statements: list[str], of_its_own: Server, controller: Controller, stack: Stack) -> None:
@@ -254,14 +268,8 @@ def test_a_plan_is_made_on_the_same_schema(statements: list[str], of_its_own: Se
     quoted = name.replace('"', '""')
     of_its_own.do(f'CREATE DATABASE "{quoted}"', database="postgres")
     of_its_own.do(*statements, database=name)
-    runner = ["sh", "-c", 'psql --no-psqlrc --set=ON_ERROR_STOP=1 "$0" --command "CREATE TABLE planned (id int)"']
-    conninfo = (
-        f"host={of_its_own.name} user=postgres password='{of_its_own.env['POSTGRES_PASSWORD']}' dbname='" + name.replace("'", "\\'") + "'"
-    )
-    variables = {"dbops_database": name, "dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": [*runner, conninfo]}
-    checked = controller.run("migrate", "-l", "production", "--check", "--diff", **variables)
-    assert checked.ok, checked.output
+    checked = plan_of_a_table(controller, stack, of_its_own, name)
     assert "CREATE TABLE planned (id int)" in checked.result()["diff"]["prepared"]
-    done = controller.run("migrate", "-l", "production", **variables)
+    done = controller.run("migrate", "-l", "production", **making_a_table(stack, of_its_own, name))
     assert done.ok and done.changed, done.output
     assert of_its_own.value("SELECT count(*) FROM planned", database=name) == 0

@@ -234,7 +234,7 @@ class TestBackups:
     @pytest.mark.parametrize(
         ("damage", "words"),
         cases(
-            {"cut", "manifest edited", "file shut"},
+            {"cut", "manifest edited", "file shut", "link"},
             [
                 "toc gone",
                 "schema gone",
@@ -245,6 +245,8 @@ class TestBackups:
                 "manifest shut",
                 "file shut",
                 "folder shut",
+                "link",
+                "folder of links",
             ],
             [
                 ("rm {b}/dump/toc.dat", ["toc.dat", "is missing", "Use another backup"]),
@@ -256,6 +258,11 @@ class TestBackups:
                 ("chmod 0000 {b}/manifest.json", ["manifest"]),
                 ("chmod 0000 {b}/dump/toc.dat", ["toc.dat"]),
                 ("chmod 0000 {b}/dump", ["dump"]),
+                (
+                    "mv {b}/dump/toc.dat {b}-toc && ln -s {b}-toc {b}/dump/toc.dat",
+                    ["'dump/toc.dat' is a symbolic link", "Use another backup"],
+                ),
+                ("mv {b}/dump {b}-dump && ln -s {b}-dump {b}/dump", ["'dump' is a symbolic link"]),
             ],
         ),
     )

@@ -42,6 +42,16 @@ def relative_files(folder: str) -> list[str]:
     return sorted(found)
 
 
+def links_in(folder: str) -> list[str]:
+    """Symbolic links in a folder, to files or folders, as paths relative to it."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        found += [
+            os.path.relpath(os.path.join(parent, name), folder) for name in folders + names if os.path.islink(os.path.join(parent, name))
+        ]
+    return sorted(found)
+
+
 def sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -12,7 +12,7 @@ import os
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, sync
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import links_in, relative_files, sha256, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -140,11 +140,18 @@ def read_backup(path: str) -> Backup:
         raise DbopsError("The manifest '%s' lacks something that it should have: use another backup." % name) from None
 
 
-def verify_files(backup: Backup) -> None:
-    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass.
+def verify_files(backup: Backup) -> list[str]:
+    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass. Neither does a
+    link: what it names would be missing where only the folder is seen, in a container or on another host.
 
+    :returns: files that the manifest does not know; nothing is restored from them.
     :raises DbopsError: naming the first file that differs.
     """
+    for path in links_in(backup.path):
+        raise DbopsError(
+            "Backup '%s' is damaged: '%s' is a symbolic link, not the file itself. Put the file in its place, or use another backup."
+            % (backup.manifest.id, path)
+        )
     expected = {entry.path: entry for entry in backup.manifest.files}
     present = set(relative_files(backup.path)) - {MANIFEST}
     for path in sorted(set(expected) - present):
@@ -162,6 +169,14 @@ def verify_files(backup: Backup) -> None:
                 "Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup."
                 % (backup.manifest.id, path)
             )
+    return sorted(present - set(expected))
+
+
+def foreign_files_warning(backup: Backup, foreign: t.Sequence[str]) -> str:
+    return "Backup '%s' holds files that are not part of it, and that nothing is restored from: %s." % (
+        backup.manifest.id,
+        ", ".join("'%s'" % path for path in foreign[:10]),
+    )
 
 
 def checksum_files(folder: str) -> t.Iterator[FileEntry]:

@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup, Manifest, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
+    SCHEMA,
+    Backup,
+    Manifest,
+    foreign_files_warning,
+    read_backup,
+    verify_files,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
@@ -264,9 +271,12 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
     """The catalogue as data; with ``verify``, every file of every backup is read."""
     backups, unreadable = archive.catalogue(database)
     damaged = {}
+    notes = []
     for backup in backups if verify else []:
         try:
-            verify_files(read_backup(backup.path))
+            foreign = verify_files(read_backup(backup.path))
+            if foreign:
+                notes.append(foreign_files_warning(backup, foreign))
         except DbopsError as error:
             damaged[backup.manifest.id] = error.message
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
@@ -276,7 +286,7 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
         for backup in backups
     ]
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
-    summary += list(damaged.values())
+    summary += [*damaged.values(), *notes]
     return Result(
         False,
         summary,

@@ -46,6 +46,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.preview._usage impo
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, difference, fingerprint, read_snapshot, render
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
@@ -264,10 +265,10 @@ def _load(operation: Operation, options: ResetOptions, fresh: Fresh, building: s
     with operation.session(building) as connection:
         wrong = (
             list(loaded.failures)
-            + differences(fresh.tables, count_rows(connection))
+            + differences(fresh.tables, count_rows(connection, new.search_path))
             + render(difference(fresh.schema, read_snapshot(connection)))
         )
-        unanalyzed = analyze(connection)
+        unanalyzed = analyze(connection, new.search_path)
     if unanalyzed:
         operation.warnings.append(warning(operation.database, unanalyzed))
     if wrong:
@@ -282,7 +283,7 @@ def _copy(operation: Operation, baseline: Baseline, copy: str, properties: _data
     operation.enter("reset: copy")
     copy_baseline(operation.maintenance, operation.database, copy, properties)
     with operation.session(copy, read_only=True) as connection:
-        wrong = differences(baseline.tables, count_rows(connection))
+        wrong = differences(baseline.tables, count_rows(connection, search_path_of(properties)))
         wrong += [] if fingerprint(read_snapshot(connection)) == baseline.schema else ["its schema is another one"]
     if wrong:
         raise DbopsError(

@@ -198,14 +198,14 @@ def _build(operation: Operation, source: Source, options: RestoreOptions, buildi
         load_file(tools, source.file, building, operation.work_folder("file"))
     operation.enter("restore: compare")
     with operation.session(building) as connection:
-        counted = count_rows(connection)
+        counted = count_rows(connection, new.search_path)
         if source.backup:
             failures += differs_from_backup(operation, source.backup, counted, connection)
         elif source.file:
             failures += differs_from_file(source.file, counted)
         require_accepted(operation, failures, source.name, options.accept_differences)
         views = refreshed_views(connection)
-        unanalyzed = analyze(connection)
+        unanalyzed = analyze(connection, new.search_path)
         if unanalyzed:
             operation.warnings.append(warning(operation.database, unanalyzed))
     _database.apply_properties(operation.maintenance, building, properties)

@@ -14,7 +14,12 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import tool_failure
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
+    Backup,
+    foreign_files_warning,
+    read_backup,
+    verify_files,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
@@ -103,7 +108,9 @@ def require_restorable(operation: Operation, source: Source) -> None:
             % (source.name, source.server_major, operation.server.major, source.server_major)
         )
     if source.backup:
-        verify_files(source.backup)
+        foreign = verify_files(source.backup)
+        if foreign:
+            operation.warnings.append(foreign_files_warning(source.backup, foreign))
         missing = _missing_roles(operation, source.backup)
         if missing:
             raise DbopsError(

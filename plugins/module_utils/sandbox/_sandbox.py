@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _function_paths
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
     Address,
     execute,
@@ -180,7 +180,11 @@ def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[
         live = read_snapshot(connection)
         state = state_tables(connection, state_names)
     folder = operation.work_folder("sandbox")
-    _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", "--no-tablespaces", "--no-subscriptions"])
+    options = ["--no-tablespaces", "--no-subscriptions"]
+    try:
+        _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", *options])
+    except DbopsError:
+        _copy_in_sections(operation, sandbox, folder, options)
     if state:
         tables = [table_option(*table) for table in state]
         _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
@@ -200,6 +204,16 @@ def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[
             differences=lines,
         )
     return live
+
+
+def _copy_in_sections(operation: Operation, sandbox: Sandbox, folder: str, options: list[str]) -> None:
+    """The second way of ``archive._load``: functions know where to look while what calls them is made."""
+    _copy(operation, sandbox, os.path.join(folder, "pre-data.sql"), ["--section=pre-data", *options])
+    with sandbox.session() as connection:
+        given = _function_paths.give(connection, _function_paths.search_path_of(_properties(operation)))
+    _copy(operation, sandbox, os.path.join(folder, "post-data.sql"), ["--section=post-data", *options])
+    with sandbox.session() as connection:
+        _function_paths.take_back(connection, given)
 
 
 def state_tables(connection: Connection, names: t.Sequence[str]) -> list[tuple[str, str]]:

@@ -10,11 +10,12 @@ materialized view) fails (https://www.postgresql.org/docs/current/app-pgdump.htm
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties, Setting, assignment
 from ansible_collections.dbops.postgres.plugins.module_utils.server._event_triggers import silenced
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, transaction
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, transaction, value
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -33,6 +34,13 @@ ORDER BY 1
 """
 
 
+#: What the session's database sets for all its sessions.
+_OWN_PATH = """
+SELECT substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c
+WHERE d.datname = current_database() AND s.setrole = 0 AND c LIKE 'search\\_path=%%'
+"""
+
+
 def search_path_of(properties: Properties) -> str:
     """The path that sessions in a database have, as far as the database says it: its own setting, else its owner's there."""
     for role in ("", properties.owner):
@@ -40,6 +48,17 @@ def search_path_of(properties: Properties) -> str:
             if setting.role == role and setting.name == "search_path":
                 return setting.value
     return DEFAULT
+
+
+@contextlib.contextmanager
+def in_force(connection: Connection, search_path: str = "") -> t.Iterator[None]:
+    """Inside, a session has the path that an application's would have: planning a query of a table with an index on such a function
+    looks into the function. Without ``search_path``, the database's own."""
+    own = search_path or value(connection, _OWN_PATH) or DEFAULT
+    before = value(connection, "SELECT current_setting('search_path')")
+    execute(connection, "SELECT set_config('search_path', %s, false)", (own,))
+    yield
+    execute(connection, "SELECT set_config('search_path', %s, false)", (before,))
 
 
 def give(connection: Connection, search_path: str) -> list[str]:

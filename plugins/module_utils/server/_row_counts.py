@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
 
 if t.TYPE_CHECKING:
@@ -35,19 +36,23 @@ class TableRows:
         return "%s.%s" % (self.schema, self.table)
 
 
-def count_rows(connection: Connection) -> tuple[TableRows, ...]:
+def count_rows(connection: Connection, search_path: str = "") -> tuple[TableRows, ...]:
     """Count every table. Row-level security must not hide rows: with it off, a count that would be filtered is an error instead
-    (https://www.postgresql.org/docs/current/ddl-rowsecurity.html)."""
-    return count_rows_of(connection, rows(connection, _TABLES))
+    (https://www.postgresql.org/docs/current/ddl-rowsecurity.html).
+
+    :param search_path: what the database's functions expect, where the database does not say so itself yet.
+    """
+    return count_rows_of(connection, rows(connection, _TABLES), search_path)
 
 
-def count_rows_of(connection: Connection, tables: t.Iterable[tuple[t.Any, ...]]) -> tuple[TableRows, ...]:
+def count_rows_of(connection: Connection, tables: t.Iterable[tuple[t.Any, ...]], search_path: str = "") -> tuple[TableRows, ...]:
     """Likewise of some tables, each given as ``(schema, table)``."""
     execute(connection, "SET row_security = off")
     counted = []
-    for schema, table in tables:
-        query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
-        counted.append(TableRows(schema, table, int(value(connection, query))))
+    with in_force(connection, search_path):
+        for schema, table in tables:
+            query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
+            counted.append(TableRows(schema, table, int(value(connection, query))))
     return tuple(counted)
 
 
@@ -59,11 +64,13 @@ def count_newer_rows(connection: Connection, transaction: int) -> dict[str, int]
     execute(connection, "SET row_security = off")
     passed = int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) - transaction
     newer = {}
-    for schema, table in rows(connection, _TABLES):
-        query = sql.SQL("SELECT count(*) FROM ONLY {} WHERE age(xmin) <= {}").format(sql.Identifier(schema, table), sql.Literal(passed))
-        number = int(value(connection, query))
-        if number:
-            newer["%s.%s" % (schema, table)] = number
+    tables = rows(connection, _TABLES)
+    with in_force(connection):
+        for schema, table in tables:
+            query = sql.SQL("SELECT count(*) FROM ONLY {} WHERE age(xmin) <= {}").format(sql.Identifier(schema, table), sql.Literal(passed))
+            number = int(value(connection, query))
+            if number:
+                newer["%s.%s" % (schema, table)] = number
     return newer
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, rows, sql
 
 if t.TYPE_CHECKING:
@@ -19,18 +20,19 @@ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname <> 
 """
 
 
-def analyze(connection: Connection) -> list[str]:
+def analyze(connection: Connection, search_path: str) -> list[str]:
     """Make the statistics anew; returns a sentence for each table where that fails.
 
     ANALYZE computes the expressions of indexes, so it calls functions of the user's, and one that fails is no fault of the contents.
     """
-    if not attempt(connection, "ANALYZE"):
-        return []
     failures = []
-    for schema, table in rows(connection, _TABLES):
-        refused = attempt(connection, sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
-        if refused:
-            failures.append("%s.%s: %s" % (schema, table, refused.splitlines()[0]))
+    with in_force(connection, search_path):
+        if not attempt(connection, "ANALYZE"):
+            return []
+        for schema, table in rows(connection, _TABLES):
+            refused = attempt(connection, sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
+            if refused:
+                failures.append("%s.%s: %s" % (schema, table, refused.splitlines()[0]))
     return failures
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import typing as t
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -317,6 +318,10 @@ def evidence(**changes: t.Any) -> Evidence:
     )
 
 
+#: The schema that a published backup was made of.
+SCHEMA = {"table public.users": "owner chat_owner"}
+
+
 def published(folder: Path, **changes: t.Any) -> t.Any:
     """A real, complete backup in ``folder`` with a small made-up dump."""
     archive = Archive(str(folder))
@@ -324,6 +329,7 @@ def published(folder: Path, **changes: t.Any) -> t.Any:
     (work / "dump").mkdir(mode=0o700)
     (work / "dump" / "toc.dat").write_bytes(b"toc" * 100)
     (work / "dump" / "1.dat.gz").write_bytes(bytes(range(256)))
+    (work / "schema.json").write_text(json.dumps(SCHEMA))
     return archive.publish(str(work), manifest(**changes))
 
 

@@ -25,6 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
     MANIFEST,
     Backup,
     Manifest,
+    foreign_files_warning,
     read_backup,
     verify_files,
 )
@@ -52,9 +53,9 @@ def test_a_published_backup_reads_back_as_it_was_written(tmp_path: Path) -> None
     backup = published(tmp_path)
     again = read_backup(str(tmp_path / "chat_20261123_030000"))
     assert again == backup
-    assert again.manifest.size == 300 + 256
+    assert again.manifest.size == 300 + 256 + 42
     assert again.manifest.rows == 8
-    assert [entry.path for entry in again.manifest.files] == ["dump/1.dat.gz", "dump/toc.dat"]
+    assert [entry.path for entry in again.manifest.files] == ["dump/1.dat.gz", "dump/toc.dat", "schema.json"]
     assert finals(tmp_path) == ["chat_20261123_030000"]
     assert again.dump == str(tmp_path / "chat_20261123_030000" / "dump")
 
@@ -292,6 +293,26 @@ def test_a_missing_file_is_found_and_so_is_a_folder_in_its_place(tmp_path: Path)
     path.mkdir()
     with pytest.raises(DbopsError, match=r"toc\.dat' is missing"):
         verify_files(backup)
+
+
+@pytest.mark.parametrize("name", ["dump/toc.dat", "dump", "manifest.json"])
+def test_a_link_in_the_place_of_a_file_is_damage_although_what_it_names_is_right(tmp_path: Path, name: str) -> None:
+    backup = published(tmp_path)
+    place = Path(backup.path, name)
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DbopsError, match="is damaged: '%s' is a symbolic link" % name):
+        verify_files(backup)
+
+
+def test_files_that_are_no_part_of_a_backup_are_named(tmp_path: Path) -> None:
+    backup = published(tmp_path)
+    for name in ("dump/toc.dat.bak", "core", "manifest.json.tmp", "dump/.nfs0001"):
+        Path(backup.path, name).write_text("x")
+    foreign = verify_files(backup)
+    assert foreign == ["core", "dump/.nfs0001", "dump/toc.dat.bak", "manifest.json.tmp"]
+    warning = foreign_files_warning(backup, foreign)
+    assert all("'%s'" % name in warning for name in foreign) and backup.manifest.id in warning
 
 
 def test_the_checksum_is_sha256(tmp_path: Path) -> None:

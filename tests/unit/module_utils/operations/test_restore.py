@@ -38,6 +38,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     AT,
     OTHER_RUN,
     RUN,
+    SCHEMA,
     SERVER_ID,
     FakeConnection,
     FakeDocker,
@@ -51,7 +52,6 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
 NEXT = "chat_next_" + RUN
 KEPT = "chat_before_restore_20261123T030000"
 BACKEND = container()
-SCHEMA = {"table public.users": "owner chat_owner"}
 COUNTED = (TableRows("public", "users", 3), TableRows("public", "messages", 5))
 DF = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 100000 1 99999 1%% /data\n".replace("%%", "%")
 
@@ -89,7 +89,7 @@ class Stage:
         self.docker = FakeDocker(BACKEND)
         self.docker.on_exec = lambda _container, _argv: Outcome(0, DF, "")
         monkeypatch.setattr(_load, "load", lambda _tools, _path, database, _jobs: self._step("load " + database))
-        monkeypatch.setattr(_restore, "count_rows", lambda _connection: self.counted)
+        monkeypatch.setattr(_restore, "count_rows", lambda _connection, _path="": self.counted)
         monkeypatch.setattr(_comparison, "read_snapshot", lambda _connection: self.snapshot)
         monkeypatch.setattr(_restore, "require_space", lambda _operation: None)
         monkeypatch.setattr(_restore, "make_backup", self._back_up)
@@ -116,9 +116,7 @@ class Stage:
         return published(self.folder, id="chat_before-%d" % len(self.journal), created="2020-01-01T00:00:00Z")
 
     def publish(self, **changes: t.Any) -> t.Any:
-        backup = published(self.folder, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
-        Path(backup.path, "schema.json").write_text(json.dumps(SCHEMA))
-        return backup
+        return published(self.folder, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
 
     def operation(self, **changes: t.Any) -> Operation:
         self.running = operation(self.folder, self.connection, self.docker, backends=(BACKEND,), risk=Risk.OVERWRITE, **changes)
@@ -382,6 +380,12 @@ def test_a_failure_before_the_swap_is_done_drops_the_copy_and_leaves_the_live_on
         assert "ROLLBACK" in stage.connection.statements
 
 
+def test_files_beside_a_backups_own_are_a_warning(stage: Stage) -> None:
+    Path(stage.publish().path, "core").write_bytes(b"x")
+    assert stage.restore(check_mode=True).changed
+    assert "holds files that are not part of it, and that nothing is restored from: 'core'." in stage.running.warnings[0]
+
+
 def test_a_damaged_backup_is_refused_before_anything_is_made(stage: Stage) -> None:
     backup = stage.publish()
     Path(backup.dump, "toc.dat").write_bytes(b"")
@@ -542,7 +546,7 @@ def test_space_that_the_server_does_not_tell_is_unknown(stage: Stage) -> None:
 
 def test_lost_rows_of_another_database_are_told_by_the_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     now = (TableRows("public", "users", 9), TableRows("public", "rooms", 2), TableRows("public", "messages", 1))
-    monkeypatch.setattr(_restore_source, "count_rows", lambda _connection: now)
+    monkeypatch.setattr(_restore_source, "count_rows", lambda _connection, _path="": now)
     source = Source(backup=stage.publish(server_identifier="42"))
     assert rows_lost(stage.operation(), source) == {"public.users": 6, "public.rooms": 2}
     assert rows_lost(stage.operation(), Source(backup=stage.publish(id="own", server_identifier=SERVER_ID))) == {"public.messages": 2}

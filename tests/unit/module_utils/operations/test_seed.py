@@ -48,7 +48,7 @@ class Stage:
         monkeypatch.setattr(_seed, "require_space", lambda _operation: self.journal.append("space"))
         monkeypatch.setattr(_seed, "make_backup", self._back_up)
         monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
-        monkeypatch.setattr(_seed, "count_rows", lambda _connection: self.counts.pop(0))
+        monkeypatch.setattr(_seed, "count_rows", lambda _connection, _path="": self.counts.pop(0))
 
     def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
         self.journal.append("backup " + options.reason)

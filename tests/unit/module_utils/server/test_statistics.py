@@ -16,8 +16,8 @@ NO_TENANT = psycopg2.DatabaseError("no tenant is set\nCONTEXT:  PL/pgSQL functio
 
 def test_all_at_once_where_nothing_fails() -> None:
     connection = FakeConnection()
-    assert analyze(connection) == []  # type: ignore[arg-type]
-    assert connection.statements == ["ANALYZE"]
+    assert analyze(connection, "public") == []  # type: ignore[arg-type]
+    assert connection.said("ANALYZE") == ["ANALYZE"]
 
 
 def test_table_by_table_where_something_does() -> None:
@@ -28,6 +28,6 @@ def test_table_by_table_where_something_does() -> None:
             "FROM pg_class": [("public", "orders"), ("public", "parts")],
         }
     )
-    failures = analyze(connection)  # type: ignore[arg-type]
+    failures = analyze(connection, "public")  # type: ignore[arg-type]
     assert failures == ["public.parts: no tenant is set"]
     assert "'chat'" in warning("chat", failures) and failures[0] in warning("chat", failures)
