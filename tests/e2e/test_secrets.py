@@ -10,6 +10,7 @@ PostgreSQL's own programs must have none.
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import threading
@@ -154,6 +155,20 @@ def test_no_secret_shows_anywhere(operator: Controller, stack: Stack, production
     told = run("migrate", **talkative)
     assert not told.ok
     assert "DATABASE_URL=postgresql://postgres:********@" in told.result()["output"]
+
+    encoding = (
+        'printf %s "$DATABASE_URL" | base64 -w0; echo; for pad in x xy; do printf %s "$pad$DATABASE_URL" | base64 -w0 | tr +/ -_; echo; done;'
+        ' printf %s "$DATABASE_URL" | od -An -v -tx1 | tr -d " \\n"; exit 1'
+    )
+    told = run("migrate", dbops_migrate_image=stack.postgres_image, dbops_migrate_runner=["sh", "-c", encoding])
+    url = production.backends[0].env["DATABASE_URL"]
+    shown = told.result()["output"]
+    assert "********" in shown
+    password = url.split(":")[2].split("@")[0]
+    assert password.encode().hex() not in shown
+    for pad in ("", "x", "xy"):
+        assert base64.b64encode((pad + url).encode()).decode() not in shown
+        assert base64.urlsafe_b64encode((pad + url).encode()).decode() not in shown
 
     names = "\n".join(spy.containers)
     for purpose in ("dump", "verify", "restore", "sandbox", "migrate-1", "seed"):

@@ -75,6 +75,7 @@ def resolve(docker: Docker, options: TargetOptions, redactor: Redactor) -> Targe
     redactor.add_environment(container.env)
     address = address_of(docker, options, container)
     redactor.add(address.password)
+    redactor.ordinary(address.user, options.database, options.maintenance_database, container.name)
     backends = tuple(docker.matching(options.backends)) if options.backends else ()
     for backend in backends:
         redactor.add_environment(backend.env)

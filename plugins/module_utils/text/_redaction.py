@@ -6,15 +6,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from ansible_collections.dbops.postgres.plugins.module_utils.text._spellings import spellings
 
 MASK = "********"
 
-#: Shorter values are left alone: masking every "a" would make all output unreadable.
+#: From so many characters on a secret is masked wherever it stands, also inside a word.
+LONG = 6
+
+#: From so many on it is masked where it is a whole word; shorter ones would make all output unreadable.
 SHORTEST = 3
+
+#: Words that people take for passwords, and that stand everywhere.
+ORDINARY = {"admin", "database", "password", "postgres", "postgresql", "public", "root", "secret", "test", "user"}
 
 _SECRET_NAME = re.compile(r"(PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|SALT|SIGNING)", re.IGNORECASE)
 _KEYWORD_PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))", re.IGNORECASE)
@@ -30,16 +38,49 @@ _BY_FORM = (
 )
 
 
+#: Where a certain password is masked although it may not be masked everywhere.
+_PLACES = (
+    r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@]*:)(?:%s)(?=@)",
+    r"(\b\w*(?:password|passwd|pwd|secret|token|api_?key)\w*[\"']?\s*[=:]\s*[\"']?)(?:%s)(?!\w)",
+    r"(\bPASSWORD\s+E?')(?:%s)(?=')",
+)
+_WORD = r"()(?<!\w)(?:%s)(?!\w)"
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What is masked wherever it stands, longest first, and the patterns of what is masked in some places only."""
+
+    everywhere: tuple[str, ...]
+    places: tuple[re.Pattern[str], ...]
+
+
+def _any_of(values: t.Iterable[str]) -> str:
+    return "|".join(re.escape(text) for value in sorted(values) for text in sorted({value, quote(value, safe="")}, key=len, reverse=True))
+
+
 class Redactor:
-    """Knows the secrets of one run and masks them, raw, percent-encoded and JSON-escaped."""
+    """Knows the secrets of one run and masks them, in every spelling that ``_spellings`` knows.
+
+    A secret that is short, or is a word that stands elsewhere too (``ordinary``: the user's name, say), must not make the text
+    unreadable: it is masked where passwords stand (in an address, after ``password=``), and from three characters on, where it is no
+    ordinary word, as a whole word as well.
+    """
 
     def __init__(self) -> None:
-        self._values: set[str] = set()
+        self._secrets: set[str] = set()
+        self._ordinary = set(ORDINARY)
+        self._learned: _Learned | None = None
 
     def add(self, value: str | None) -> None:
-        if not value or len(value) < SHORTEST:
-            return
-        self._values.update(written_forms(value))
+        if value and value not in self._secrets:
+            self._secrets.add(value)
+            self._learned = None
+
+    def ordinary(self, *words: str) -> None:
+        """Names that have to stay readable, whoever has taken one for a password."""
+        self._ordinary.update(word.lower() for word in words if word)
+        self._learned = None
 
     def add_environment(self, env: t.Mapping[str, str]) -> None:
         """Learn the secrets of a container's environment: by a variable's name, and passwords inside addresses."""
@@ -50,9 +91,20 @@ class Redactor:
                 self.add(secret)
 
     def text(self, text: str) -> str:
-        for value in sorted(self._values, key=len, reverse=True):
-            text = text.replace(value, MASK)
+        learned = self._learned = self._learned or self._learn()
+        for spelling in learned.everywhere:
+            text = text.replace(spelling, MASK)
+        for place in learned.places:
+            text = place.sub(lambda match: match.group(1) + MASK, text)
         return text
+
+    def _learn(self) -> _Learned:
+        weak = {value for value in self._secrets if len(value) < LONG or value.lower() in self._ordinary}
+        words = {value for value in weak if len(value) >= SHORTEST and value.lower() not in self._ordinary}
+        places = [place % _any_of(weak) for place in _PLACES] if weak else []
+        places += [_WORD % _any_of(words)] if words else []
+        everywhere: set[str] = set().union(*(spellings(value) for value in self._secrets - weak))
+        return _Learned(tuple(sorted(everywhere, key=len, reverse=True)), tuple(re.compile(place, re.IGNORECASE) for place in places))
 
     def data(self, value: t.Any) -> t.Any:
         """Mask every string inside ``value`` (JSON types); keys stay."""
@@ -63,15 +115,6 @@ class Redactor:
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
         return value
-
-
-def written_forms(value: str) -> set[str]:
-    """A secret as it may appear in a text: raw, in an address, in JSON (Python's and Go's), in an SQL literal."""
-    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
-    encoded |= {re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), text) for text in encoded}
-    raw_json = json.dumps(value, ensure_ascii=False)[1:-1]
-    go_json = raw_json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    return {value, *encoded, raw_json, go_json, json.dumps(value)[1:-1], value.replace("'", "''")}
 
 
 def passwords_in(value: str) -> list[str]:

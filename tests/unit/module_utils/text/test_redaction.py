@@ -6,17 +6,46 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
+import shlex
+import typing as t
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import MASK, SHORTEST, Redactor, passwords_in
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import LONG, MASK, ORDINARY, Redactor, passwords_in
 
 #: Without the mask's own star: where a secret is made of stars, masked and unmasked look alike.
-secrets = st.text(st.characters(blacklist_characters="*", blacklist_categories=("Cs",)), min_size=SHORTEST, max_size=30)
+secrets = st.text(st.characters(blacklist_characters="*", blacklist_categories=("Cs",)), min_size=LONG, max_size=30).filter(
+    lambda secret: secret.lower() not in ORDINARY
+)
+#: How programs write a password down.
+SPELLINGS: dict[str, t.Callable[[str], str]] = {
+    "as it is": str,
+    "percent": quote,
+    "percent, all": lambda secret: quote(secret, safe=""),
+    "percent, plus": quote_plus,
+    "percent, small": lambda secret: re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), quote(secret)),
+    "JSON": lambda secret: json.dumps(secret)[1:-1],
+    "JSON, UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1],
+    "Python": lambda secret: repr(secret)[1:-1],
+    "Python, ASCII": lambda secret: ascii(secret)[1:-1],
+    "libpq": lambda secret: secret.replace("\\", "\\\\").replace("'", "\\'"),
+    "SQL": lambda secret: secret.replace("'", "''"),
+    "shell": lambda secret: secret.replace("'", "'\\''"),
+    "shell, Python's": lambda secret: shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret,
+    "HTML": html.escape,
+    "HTML, text only": lambda secret: html.escape(secret, quote=False),
+    "HTML, Go's": lambda secret: html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+    "hex": lambda secret: secret.encode().hex(),
+    "HEX": lambda secret: secret.encode().hex().upper(),
+}
+
 surroundings = st.text(st.characters(blacklist_characters="*", blacklist_categories=("Cs",)), max_size=20)
 
 
@@ -31,16 +60,47 @@ def knowing(*values: str) -> Redactor:
 @given(secrets, surroundings, surroundings)
 def test_no_form_of_a_secret_survives(secret: str, before: str, after: str) -> None:
     redactor = knowing(secret)
-    forms = [
-        secret,
-        quote(secret),
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-    ]
-    for form in forms:
-        assert form not in redactor.text(before + form + after)
+    for name, spell in SPELLINGS.items():
+        form = spell(secret)
+        assert form not in redactor.text(before + form + after), name
+
+
+@given(secrets.filter(lambda secret: len(secret.encode()) >= 8), st.binary(max_size=5), st.binary(max_size=5))
+def test_base64_of_something_longer_does_not_give_it_away(secret: str, before: bytes, after: bytes) -> None:
+    for inside in (secret, quote(secret, safe="")):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(before + inside.encode() + after).decode()
+            shown = knowing(secret).text("token " + encoded)
+            assert encoded not in shown and MASK in shown
+
+
+@pytest.mark.parametrize("secret", ["postgres", "Chat", "a", "ab", "password"])
+def test_a_word_that_stands_elsewhere_too_is_masked_only_where_passwords_stand(secret: str) -> None:
+    redactor = knowing(secret)
+    redactor.ordinary("chat")
+    plain = "a cab for postgres, database chat: password authentication failed"
+    assert redactor.text(plain) == plain
+    assert redactor.text(f"postgresql://postgres:{secret}@db/chat") == f"postgresql://postgres:{MASK}@db/chat"
+    assert redactor.text(f"PASSWORD={secret} x") == f"PASSWORD={MASK} x"
+    assert redactor.text(f"host=db password='{secret}'") == f"host=db password='{MASK}'"
+    assert redactor.text(f"ALTER ROLE x PASSWORD '{secret}'") == f"ALTER ROLE x PASSWORD '{MASK}'"
+
+
+def test_a_short_secret_is_masked_as_a_word_and_leaves_others_readable() -> None:
+    assert knowing("a1b2").text("login a1b2, page a1b2c3") == f"login {MASK}, page a1b2c3"
+
+
+def test_what_is_learned_later_counts_too() -> None:
+    redactor = knowing("hidden-word")
+    assert redactor.text("other-word") == "other-word"
+    redactor.add("other-word")
+    assert redactor.text("hidden-word other-word") == f"{MASK} {MASK}"
+
+
+def test_many_secrets_in_a_long_text() -> None:
+    redactor = knowing(*("se'cret-%d" % number for number in range(40)))
+    line = "2026-11-26 LOG:  connection authorized: user=chat database=chat se'cret-7\n"
+    assert redactor.text(line * 1000).count(MASK) == 1000
 
 
 @given(st.lists(secrets, min_size=1, max_size=4), surroundings)
