@@ -83,7 +83,8 @@ def table(options: dict[str, dict[str, Any]], language: str, translations: dict[
         if "choices" in option:
             text += f" {words['choices']} " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
-        default = f"**{words['required']}**" if option.get("required") else f"`{json.dumps(option['default'], ensure_ascii=False)}`"
+        default = f"`{json.dumps(option['default'], ensure_ascii=False)}`" if "default" in option else ""
+        default = f"**{words['required']}**" if option.get("required") else default
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in (f"`{name}`", kind, default, text)) + " |")
     return "\n".join([*lines, "", ""])
 

@@ -44,6 +44,10 @@ options:
     type: list
     elements: str
     default: []
+  plan_timeout:
+    description: Seconds that the migration may take in the sandbox. One that has not ended by then is killed, and told of.
+    type: int
+    default: 45
   patience:
     description: Seconds from which a wait for a lock or an idle transaction counts as long.
     type: float
@@ -180,6 +184,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "env_files": {"type": "list", "elements": "str", "default": []},
     "variables": {"type": "list", "elements": "str", "default": ["PREVIEW_DATABASE_URL", "DATABASE_URL"]},
     "plan": {"type": "list", "elements": "str", "default": []},
+    "plan_timeout": {"type": "int", "default": 45},
     "patience": {"type": "float", "default": 30.0},
     "bundle": {"type": "path"},
     "productions": {"type": "list", "elements": "dict", "default": [], "options": _PRODUCTION},
@@ -194,6 +199,7 @@ def work(inquiry: Inquiry, params: dict[str, t.Any]) -> Result:
         variables=tuple(params["variables"]),
         plan_with=tuple(params["plan"]),
         bundle=params["bundle"] or "",
+        plan_timeout=params["plan_timeout"],
         patience=params["patience"],
         productions=tuple(Production(**item) for item in params["productions"]),
         controller_time=params["controller_time"] or "",

@@ -42,6 +42,10 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  plan_timeout:
+    description: Seconds that the migration may take in the sandbox. One that has not ended by then is killed, and told of.
+    type: int
+    default: 45
   backup_hours:
     description: Hours after which the next backup is due. 0 where none is expected.
     type: int
@@ -118,7 +122,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._request 
 
 def status(inquiry: Inquiry, params: dict[str, t.Any]) -> Result:
     limits = Limits(params["backup_hours"], params["transaction_seconds"])
-    return look(inquiry, StatusOptions(tuple(params["runner"]), tuple(params["state_tables"]), params["plan"], limits))
+    return look(
+        inquiry, StatusOptions(tuple(params["runner"]), tuple(params["state_tables"]), params["plan"], limits, params["plan_timeout"])
+    )
 
 
 def main() -> None:
@@ -129,6 +135,7 @@ def main() -> None:
             "runner": {"type": "list", "elements": "str", "default": ["ent"]},
             "state_tables": {"type": "list", "elements": "str", "default": []},
             "plan": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+            "plan_timeout": {"type": "int", "default": 45},
             "backup_hours": {"type": "int", "default": 24},
             "transaction_seconds": {"type": "int", "default": 300},
         },

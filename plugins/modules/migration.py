@@ -116,6 +116,10 @@ plan:
     changes:
       - + column public.users.nickname character varying
     state_changed: []
+    failed:
+      - sql: SELECT version FROM schema_version
+        error: relation "schema_version" does not exist
+        caught: true
     statements:
       - sql: ALTER TABLE "users" ADD COLUMN "nickname" character varying NULL
         kind: schema

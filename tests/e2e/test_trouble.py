@@ -157,6 +157,29 @@ class TestFailingMigration:
         assert "ended without an error" in failed.message and "table public.promised" in failed.message
         assert production.tables() == BEFORE
 
+    def test_a_runner_that_swallows_an_error_and_does_nothing_has_failed(
+        self, v2: None, controller: Controller, stack: Stack, production: Server
+    ) -> None:
+        """It says that all is well, and its exit status too."""
+        script = 'echo "$1" | psql --no-psqlrc --quiet "$0"; echo all migrations applied'
+        statements = "BEGIN; ALTER TABLE users ADD COLUMN never_there int; ALTER TABLE no_such_table ADD COLUMN x int; COMMIT;"
+        variables = {"dbops_migrate_image": stack.postgres_image, "dbops_runner": ["sh", "-c", script, url_of(production), statements]}
+        before = stack.everything()
+        for arguments in (["--check"], []):
+            done = controller.run("migrate", "-l", "production", *arguments, **variables)
+            assert not done.ok
+            assert "ends without an error, but does nothing" in done.message
+            assert 'ALTER TABLE no_such_table ADD COLUMN x int\': relation "no_such_table" does not exist' in done.message.replace(";", "")
+            assert "Nothing to migrate" not in done.output
+        assert {**stack.everything(), "files": before["files"]} == before
+
+        harmless = "SELECT version FROM not_there; CREATE TABLE users (id int);"
+        variables["dbops_runner"][-1] = harmless
+        asked = controller.run("migrate", "-l", "production", "--check", "--diff", **variables)
+        assert asked.ok, asked.output
+        assert "Nothing to migrate" in asked.summary
+        assert [failed["caught"] for failed in asked.result()["plan"]["failed"]] == [True, True]
+
 
 class TestLocks:
     """DDL does not make everybody wait behind a long reader; one operation at a time."""

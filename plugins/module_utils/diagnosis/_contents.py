@@ -229,7 +229,18 @@ def check_migration(facts: Facts) -> list[Finding]:
             )
         )
     plan = facts.plan
-    if plan and plan.trouble:
+    if plan and plan.endless:
+        found.append(
+            Finding(
+                "migration_endless",
+                "what the newest backend's migration would do (in a sandbox)",
+                "The migration does not end: %s" % plan.trouble,
+                "It would hold its locks for as long, with everybody waiting behind them. Where it only needs more time, give it that with"
+                " -e dbops_plan_timeout=SECONDS.",
+                (facts.playbook("migrate", "--check --diff"),),
+            )
+        )
+    elif plan and plan.trouble:
         found.append(
             Finding(
                 "plan_failed",

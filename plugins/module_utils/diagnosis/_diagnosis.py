@@ -49,8 +49,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 #: Seconds that the engine may take to say that it is there.
 _ENGINE_SECONDS = 20
 
-#: Seconds that the runner may take in the sandbox.
-_PLAN_TIMEOUT = 300
+#: The variable that sets how long the migration may take in the sandbox.
+_PLAN_LIMIT = "dbops_plan_timeout"
 
 #: With one of these, a plan would fail or hang, or tell nothing that is not known already.
 _NO_PLAN = (
@@ -69,7 +69,8 @@ _NO_PLAN = (
 
 @dataclass(frozen=True)
 class DiagnosisOptions:
-    """``since``: how far back logs count; ``plan_with``: the command that migrates, empty for no plan; ``patience`` in seconds."""
+    """``since``: how far back logs count; ``plan_with``: the command that migrates, empty for no plan; ``patience`` and
+    ``plan_timeout`` in seconds."""
 
     since: str = "1h"
     env_files: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class DiagnosisOptions:
     plan_with: tuple[str, ...] = ()
     bundle: str = ""
     patience: float = 30.0
+    plan_timeout: float = 45.0
     productions: tuple[Production, ...] = ()
     controller_time: str = ""
 
@@ -92,7 +94,7 @@ def diagnose(inquiry: Inquiry, options: DiagnosisOptions) -> Result:
     _gather(inquiry, options, since, facts, texts)
     findings = judge(facts)
     if options.plan_with and _may_plan(facts, findings):
-        facts.plan = _plan(inquiry, options.plan_with, facts)
+        facts.plan = _plan(inquiry, options.plan_with, options.plan_timeout, facts)
         findings = judge(facts)
     # Secrets are taken out before lines are cut to width, since half a secret would not be recognised.
     findings = [_cleaned(item, inquiry) for item in findings]
@@ -339,18 +341,21 @@ def _may_plan(facts: Facts, findings: list[Finding]) -> bool:
     return not against
 
 
-def _plan(inquiry: Inquiry, command: tuple[str, ...], facts: Facts) -> PlanFacts:
+def _plan(inquiry: Inquiry, command: tuple[str, ...], timeout: float, facts: Facts) -> PlanFacts:
     try:
         with begin(inquiry.request, inquiry.redactor, inquiry.run_id) as operation:
             runner = find_runner(operation.docker, operation.target.backend(), command_of(command, "migrate"), "")
-            plan = make_plan(operation, runner, (), _PLAN_TIMEOUT)
-            failure = failure_of(runner, plan.outcome, _PLAN_TIMEOUT, "a limit of database_diagnosis")
+            plan = make_plan(operation, runner, (), timeout)
+            failure = failure_of(runner, plan.outcome, timeout, _PLAN_LIMIT)
     except Interrupted:
         raise
     except DbopsError as error:
         return PlanFacts(trouble=error.message)
     if failure:
-        return PlanFacts(trouble="%s. It says: %s." % (failure, last_lines(plan.outcome) or "(nothing)"), image=runner.image)
+        said = "%s. It says: %s." % (failure, last_lines(plan.outcome) or "(nothing)")
+        return PlanFacts(trouble=said, image=runner.image, endless=plan.outcome.timed_out)
+    if plan.empty and plan.swallowed:
+        return PlanFacts(trouble="It ends without an error, but the server refused %s." % plan.swallowed, image=runner.image)
     facts.seen.append("the pending migration of image '%s', in a sandbox" % runner.image)
     return PlanFacts(plan.empty, len(plan.statements), (brief(plan.change),) if plan.change else (), runner.image)
 

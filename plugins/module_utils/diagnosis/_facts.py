@@ -93,6 +93,7 @@ KINDS: dict[str, str] = {
     "wraparound_near": YELLOW,
     "prepared_transaction": YELLOW,
     "rows_may_be_hidden": YELLOW,
+    "migration_endless": YELLOW,
     "plan_failed": YELLOW,
     "operation_running": YELLOW,
     "backend_stopped": YELLOW,
@@ -380,13 +381,14 @@ class Contents:
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """What is pending. ``trouble``: why it could not be planned."""
+    """What is pending. ``trouble``: why it could not be planned; ``endless``: since it did not end."""
 
     empty: bool = True
     statements: int = 0
     changes: tuple[str, ...] = ()
     image: str = ""
     trouble: str = ""
+    endless: bool = False
 
 
 @dataclass

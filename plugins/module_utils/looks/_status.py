@@ -32,8 +32,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
-#: Seconds that the runner may take in the sandbox.
-_PLAN_TIMEOUT = 60
 
 #: The growth is that of the last days, if there are backups of at least one day.
 _GROWTH_DAYS, _LEAST_GROWTH_DAYS = 30, 1
@@ -52,6 +50,7 @@ class StatusOptions:
     state_tables: tuple[str, ...] = ()
     plan: str = "auto"
     limits: Limits = field(default_factory=Limits)
+    plan_timeout: float = 45
 
 
 def look(inquiry: Inquiry, options: StatusOptions) -> Result:
@@ -282,7 +281,7 @@ def _pending(operation: Operation, seen: Observed, history: History, options: St
         runner = _survey.migration_runner(operation, options.runner)
         if options.plan == "auto" and seen.schema and nothing_pending(history, runner, seen.schema):
             return Pending("none", "journal")
-        plan, trouble = _survey.plan_with(operation, runner, options.state_tables, _PLAN_TIMEOUT, "a limit of database_status")
+        plan, trouble = _survey.plan_with(operation, runner, options.state_tables, options.plan_timeout, "dbops_plan_timeout")
     except Interrupted:
         raise
     except DbopsError as error:

@@ -41,4 +41,5 @@ def migration_runner(operation: Operation, command: t.Sequence[str]) -> Runner:
 def plan_with(operation: Operation, runner: Runner, state_tables: t.Sequence[str], timeout: float, limit: str) -> tuple[Plan, str]:
     """The pending migration, and what is wrong with the runner (empty where nothing is). ``limit``: what sets ``timeout``."""
     plan = make_plan(operation, runner, state_tables, timeout)
-    return plan, failure_of(runner, plan.outcome, timeout, limit)
+    swallowed = "it ends without an error, but the server refused %s" % plan.swallowed if plan.empty and plan.swallowed else ""
+    return plan, failure_of(runner, plan.outcome, timeout, limit) or swallowed

@@ -73,6 +73,11 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
     plan = make_plan(operation, runner, options.state_tables, options.timeout)
     require_sound(plan, runner, options)
+    if plan.swallowed:
+        operation.warnings.append(
+            "'%s' went on although the server refused something of it in the sandbox: %s. Look whether the rest is what you want."
+            % (runner.command, plan.swallowed)
+        )
     diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     facts: dict[str, t.Any] = {
         "plan": plan_facts(plan),
@@ -107,6 +112,13 @@ def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None
         raise DbopsError(
             "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched."
             % (trouble, last_lines(plan.outcome) or "(nothing)"),
+            output=plan.outcome.output,
+            plan=plan_facts(plan),
+        )
+    if plan.empty and plan.swallowed:
+        raise DbopsError(
+            "'%s' ends without an error, but does nothing: in a sandbox with the same schema the server refused %s. Mend the migration, or"
+            " what it needs, then run this again. The database was not touched." % (runner.command, plan.swallowed),
             output=plan.outcome.output,
             plan=plan_facts(plan),
         )

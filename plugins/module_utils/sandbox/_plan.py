@@ -87,13 +87,14 @@ class PlannedStatement:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a migration would do. ``state_changed``: the runner's own tables whose contents changed."""
+    """What a migration would do. ``state_changed``: the runner's own tables whose contents changed; ``failed``: what the server refused."""
 
     statements: tuple[PlannedStatement, ...]
     before: Snapshot
     after: Snapshot
     state_changed: tuple[str, ...]
     outcome: Outcome
+    failed: tuple[_statements.Failed, ...] = ()
 
     @property
     def change(self) -> Difference:
@@ -107,6 +108,12 @@ class Plan:
     def empty(self) -> bool:
         """Nothing to migrate: what the runner did there changed neither schema, nor its own state, nor any row elsewhere."""
         return not self.change and not self.state_changed and not self.data_statements
+
+    @property
+    def swallowed(self) -> str:
+        """What the server refused and the runner did not tell of, a sentence; empty where nothing was lost by it."""
+        lost = [failed for failed in self.failed if not failed.caught]
+        return "; ".join(_failure_text(failed) for failed in lost[:3]) + (" and %d more" % (len(lost) - 3) if len(lost) > 3 else "")
 
     @property
     def fingerprint(self) -> str:
@@ -135,9 +142,10 @@ def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequ
             state_after = _state_contents(connection, names)
             seen = _seen(connection)
             own_tables = {table for _schema, table in state_tables(connection, names)}
-        statements = _planned(_runner_log(operation, sandbox), seen, own_tables)
+        log = _runner_log(operation, sandbox)
+        statements = _planned(_statements.read_log(log), seen, own_tables)
     changed = sorted(name for name in set(state_before) | set(state_after) if state_before.get(name) != state_after.get(name))
-    return Plan(statements, before, after, tuple(changed), outcome)
+    return Plan(statements, before, after, tuple(changed), outcome, tuple(_statements.read_failures(log)))
 
 
 def _state_contents(connection: Connection, names: t.Sequence[str]) -> dict[str, str]:
@@ -163,19 +171,18 @@ def _seen(connection: Connection) -> dict[str, list[tuple[str, str, tuple[str, .
     return seen
 
 
-def _runner_log(operation: Operation, sandbox: Sandbox) -> list[_statements.Executed]:
-    """What was executed between our two marks, by sessions other than ours."""
+def _runner_log(operation: Operation, sandbox: Sandbox) -> str:
+    """What the server's log says between our two marks, of sessions other than ours."""
     deadline = time.monotonic() + 10
     while True:
-        executed = _statements.read_log(operation.docker.logs(sandbox.container.id, tail=-1, kept=None))
-        if any(_ENDS in item.sql for item in executed):
+        log = operation.docker.logs(sandbox.container.id, tail=-1, kept=None)
+        if any(_ENDS in item.sql for item in _statements.read_log(log)):
             break
         if time.monotonic() > deadline:
             raise DbopsError("The sandbox's log could not be read in full, so the plan is not known: run this again.")
         time.sleep(0.05)
-    begin = max(index for index, item in enumerate(executed) if _BEGINS in item.sql)
-    end = max(index for index, item in enumerate(executed) if _ENDS in item.sql)
-    return executed[begin + 1 : end]
+    begin = log.index("\n", log.rindex(_BEGINS)) + 1
+    return log[begin : log.rindex("\n", begin, log.rindex(_ENDS)) + 1]
 
 
 def _planned(
@@ -223,14 +230,26 @@ def render_plan(plan: Plan, database: str, command: str) -> str:
         "+++ after '%s', schema %s" % (command, fingerprint(plan.after)[:12]),
     ]
     if plan.empty:
-        return "\n".join([*lines, " (nothing to migrate)"]) + "\n"
+        return "\n".join([*lines, " (nothing to migrate)", *_render_failed(plan)]) + "\n"
     for statement in plan.statements:
         lines += ["+%s" % line for line in (statement.sql.rstrip("; \n") + ";").splitlines()]
         lines += [" -- %s" % lock for lock in statement.locks]
         lines += [" -- rewrites %s" % table for table in statement.rewrites]
     lines += ["@@ what changes in the schema @@"] + render(plan.change) if plan.change else []
     lines += ["@@ what changes in the runner's own tables @@"] + ["~ " + name for name in plan.state_changed] if plan.state_changed else []
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _render_failed(plan)) + "\n"
+
+
+def _render_failed(plan: Plan) -> list[str]:
+    lines = []
+    for failed in plan.failed:
+        sign = "~" if failed.caught else "!"
+        lines += [sign + line for line in (failed.sql or "(a session)").splitlines()] + [" -- the server refused it: %s" % failed.error]
+    return ["@@ what the server refused (~ where the runner went on as meant) @@", *lines] if lines else []
+
+
+def _failure_text(failed: _statements.Failed) -> str:
+    return "'%s': %s" % (" ".join(failed.sql.split())[:200], failed.error) if failed.sql else failed.error
 
 
 def plan_facts(plan: Plan) -> dict[str, t.Any]:
@@ -242,6 +261,7 @@ def plan_facts(plan: Plan) -> dict[str, t.Any]:
         "empty": plan.empty,
         "changes": render(plan.change),
         "state_changed": list(plan.state_changed),
+        "failed": [{"sql": failed.sql, "error": failed.error, "caught": failed.caught} for failed in plan.failed],
         "statements": [
             {
                 "sql": statement.sql,

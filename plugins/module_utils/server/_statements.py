@@ -41,6 +41,7 @@ _QUOTED = re.compile(
     r"""|(?P<name>"(?:[^"]|"")*"?)|(?P<line>--[^\n]*)|(?P<block>/\*)|(?P<end>;)""",
     re.DOTALL,
 )
+_TERMINATED = re.compile(r"terminating connection|connection to client lost|the database system is")
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\.(?:"(?:[^"]|"")+"|[\w$]+))*'
 _DATA = re.compile(r"^(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY\s+(?!\().*\bFROM\b)", re.IGNORECASE | re.DOTALL)
 _DATA_INSIDE = re.compile(
@@ -68,14 +69,38 @@ class Executed:
     sql: str
 
 
+@dataclass
+class Failed:
+    """A statement that the server refused; ``sql`` is empty where a whole session was refused.
+
+    ``caught``: the client has meant to go on, and nothing was lost by it: it rolled back to a savepoint, it only asked whether something
+    is there, or found that something is there already.
+    """
+
+    sql: str
+    error: str
+    caught: bool
+
+
 def read_log(text: str) -> list[Executed]:
     """The texts that were executed and not rolled back, in order."""
+    done, _sessions = _follow(text)
+    return [executed for _position, executed in sorted(done, key=lambda item: item[0])]
+
+
+def read_failures(text: str) -> list[Failed]:
+    """What the server refused, by session."""
+    _done, sessions = _follow(text)
+    return [failed for session in sessions for failed in session.failures]
+
+
+def _follow(text: str) -> tuple[list[tuple[int, Executed]], list[_Session]]:
     sessions: dict[int, _Session] = {}
     done: list[tuple[int, Executed]] = []
     for position, (pid, level, message) in enumerate(_entries(text)):
         session = sessions.setdefault(pid, _Session())
         if level in ("ERROR", "FATAL", "PANIC"):
-            session.fail()
+            session.fail(message, ends=level != "ERROR")
         elif level == "STATEMENT":
             session.blame(message, done)
         elif level == "LOG":
@@ -84,7 +109,7 @@ def read_log(text: str) -> list[Executed]:
                 session.execute(position, Executed(pid, match.group(1)), done)
     for session in sessions.values():
         session.settle(done)
-    return [executed for _position, executed in sorted(done, key=lambda item: item[0])]
+    return done, list(sessions.values())
 
 
 class _Session:
@@ -97,11 +122,17 @@ class _Session:
         self._savepoints: list[tuple[str, int]] = []
         self._last: tuple[int, Executed] | None = None
         self._suspect: tuple[int, Executed] | None = None
+        self._error = ""
+        self._uncaught: list[Failed] = []
+        self.failures: list[Failed] = []
 
-    def fail(self) -> None:
+    def fail(self, error: str, ends: bool) -> None:
         """Something failed: the statement that was logged last, unless ``blame`` says otherwise."""
         self._suspect, self._last = self._last, None
         self._failed = self._open
+        self._error = error.splitlines()[0]
+        if ends and not _TERMINATED.search(error):
+            self.failures.append(Failed("", self._error, caught=False))
 
     def blame(self, text: str, done: list[tuple[int, Executed]]) -> None:
         """The statement that failed. One that fails while it is parsed is never logged as executed, so the last one did succeed."""
@@ -109,6 +140,15 @@ class _Session:
         if suspect and suspect[1].sql.strip() != text.strip():
             self._last = suspect
             self.settle(done)
+        self._remember(text)
+
+    def _remember(self, text: str) -> None:
+        """Whether a failure cost anything: what it was to change itself, or what its transaction had changed before."""
+        lost = self._open and any(_changes(executed.sql) for _position, executed in self._pending)
+        failed = Failed(text.strip(), self._error, caught=not lost and (not _changes(text) or "already exists" in self._error))
+        self.failures.append(failed)
+        if self._open:
+            self._uncaught.append(failed)
 
     def execute(self, position: int, executed: Executed, done: list[tuple[int, Executed]]) -> None:
         self.settle(done)
@@ -129,7 +169,7 @@ class _Session:
     def _control(self, words: list[str], done: list[tuple[int, Executed]]) -> None:
         first = words[0] if words else ""
         if first == "BEGIN" or words[:2] == ["START", "TRANSACTION"]:
-            self._open, self._failed, self._pending, self._savepoints = True, False, [], []
+            self._open, self._failed, self._pending, self._savepoints, self._uncaught = True, False, [], [], []
         elif first == "SAVEPOINT" and len(words) > 1:
             self._savepoints.append((words[1], len(self._pending)))
         elif first == "RELEASE" and self._savepoints:
@@ -150,6 +190,8 @@ class _Session:
                 del self._savepoints[index + 1 :]
                 break
         self._failed = False
+        for failed in self._uncaught:
+            failed.caught = True
 
 
 def _entries(text: str) -> t.Iterator[tuple[int, str, str]]:
@@ -238,6 +280,10 @@ def changes_data(statement: str) -> bool:
 def changes_schema(statement: str) -> bool:
     """Whether a single statement is one of those that define or rebuild objects."""
     return bool(_SCHEMA.match(statement)) and not re.match(r"^CREATE\s+(?:GLOBAL\s+|LOCAL\s+)?TEMP", statement, re.IGNORECASE)
+
+
+def _changes(text: str) -> bool:
+    return any(changes_data(statement) or changes_schema(statement) for statement in split_statements(text))
 
 
 def written_tables(statement: str) -> set[str]:

@@ -533,6 +533,12 @@ def planned(_bench: Workbench) -> Iterator[Variables]:
 
 
 @contextlib.contextmanager
+def endless(_bench: Workbench) -> Iterator[Variables]:
+    """The command that serves instead of the one that migrates."""
+    yield {"dbops_diagnose_plan": True, "dbops_runner": ["/app/backend", "serve"], "dbops_plan_timeout": 3}
+
+
+@contextlib.contextmanager
 def in_another_schema(bench: Workbench) -> Iterator[Variables]:
     moves = [f"ALTER TABLE {table} SET SCHEMA app" for table in bench.preview.tables()]
     bench.preview.do("CREATE SCHEMA app", *moves)
@@ -760,6 +766,7 @@ BROKEN: tuple[Broken, ...] = (
     Broken("a seed was interrupted", seed_interrupted, "seed_interrupted", (DEAD_RUN,), long=True),
     Broken("the controller's clock is wrong", clock_skew, "clock_skew", ("the controller", "ahead of"), long=True),
     Broken("the migration is pending", planned, "migration_pending", ("table public.reactions", "migrate.yml"), contents="v1"),
+    Broken("a migration does not end", endless, "migration_endless", ("does not end", "within 3 s"), contents="v1"),
     Broken("nothing was ever migrated", planned, "migration_pending", ("table public.users",), contents="nothing", long=True),
     Broken(
         "a migration was left half-way", half_migrated, "migration_half_applied", ("left the schema changed",), contents="v1", long=True

@@ -235,6 +235,7 @@ CASES: list[tuple[str, dict[str, t.Any]]] = [
         "rows_may_be_hidden",
         contents(replace(USERS, row_security=True, policies=1), views=(View("app", ("public",), hidden=("public.users",)),)),
     ),
+    ("migration_endless", {"plan": PlanFacts(trouble="it did not end", endless=True)}),
     ("plan_failed", {"plan": PlanFacts(trouble="it failed")}),
     ("operation_running", server(running="migrate by ann")),
     ("backend_stopped", {"backends": (replace(BACKEND, name="gone", status="exited"), BACKEND)}),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations import _
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Failed
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     FakeClock,
@@ -104,6 +106,32 @@ def test_an_empty_plan_ends_without_a_backup_or_a_run(stage: Stage) -> None:
     assert stage.journal == []
     assert result.summary == ["Nothing to migrate: database 'chat' has the schema that image 'chat-backend:v1' wants."]
     assert result.journal["schema_after"] == fingerprint(BEFORE)  # the promotion gate reads it
+
+
+LOST = Failed("ALTER TABLE gone ADD x int", 'relation "gone" does not exist', False)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_runner_that_swallows_its_errors_and_does_nothing_has_failed(stage: Stage, check_mode: bool) -> None:
+    stage.plan = Plan((), BEFORE, BEFORE, (), GOOD, (LOST,))
+    with pytest.raises(
+        DbopsError, match=r'does nothing: .* refused .ALTER TABLE gone ADD x int.: relation "gone" does not exist'
+    ) as failed:
+        stage.migrate(check_mode=check_mode)
+    assert failed.value.details["plan"]["failed"][0]["sql"] == LOST.sql
+    assert stage.journal == []
+
+
+def test_what_a_runner_meant_to_try_does_not_cry_wolf(stage: Stage) -> None:
+    stage.plan = Plan((), BEFORE, BEFORE, (), GOOD, (replace(LOST, caught=True),))
+    assert stage.migrate().summary[0].startswith("Nothing to migrate")
+    assert stage.operation.warnings == []
+
+
+def test_a_runner_that_goes_on_after_an_error_is_told_of(stage: Stage) -> None:
+    stage.plan = Plan((ADD,), BEFORE, AFTER, (), GOOD, (LOST,))
+    assert stage.migrate().changed
+    assert "went on although the server refused something of it in the sandbox: 'ALTER TABLE gone" in stage.operation.warnings[0]
 
 
 def test_check_mode_ends_after_the_plan(stage: Stage) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _plan
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement, plan_facts, render_plan
-from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Executed
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Executed, Failed, read_log
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     RUN,
@@ -155,7 +155,7 @@ def test_only_what_was_executed_between_the_marks_is_the_runners(monkeypatch: py
     docker = FakeDocker()
     docker.texts = {"sandbox-id": LOG + "\n"}
     found = _plan._runner_log(operation(docker=docker), t.cast(t.Any, Sandbox()))
-    assert [item.sql for item in found] == ["CREATE TABLE a ()"]
+    assert [item.sql for item in read_log(found)] == ["CREATE TABLE a ()"]
 
 
 def test_a_log_without_its_end_is_waited_for_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +205,24 @@ def test_every_line_of_a_statement_is_marked_and_ends_once() -> None:
 
 def test_an_empty_plan_says_so() -> None:
     assert render_plan(plan(STATE), "chat", "x").endswith("\n (nothing to migrate)\n")
+
+
+REFUSED = Failed("ALTER TABLE gone\n ADD x int", 'relation "gone" does not exist', False)
+PROBED = Failed("SELECT 1 FROM versions", 'relation "versions" does not exist', True)
+
+
+def test_what_the_server_refused_is_part_of_a_plan_also_of_an_empty_one() -> None:
+    empty = replace(plan(STATE), failed=(REFUSED, PROBED))
+    assert render_plan(empty, "chat", "x").endswith(
+        " (nothing to migrate)\n@@ what the server refused (~ where the runner went on as meant) @@\n"
+        '!ALTER TABLE gone\n! ADD x int\n -- the server refused it: relation "gone" does not exist\n'
+        '~SELECT 1 FROM versions\n -- the server refused it: relation "versions" does not exist\n'
+    )
+    assert plan_facts(empty)["failed"][0] == {"sql": REFUSED.sql, "error": REFUSED.error, "caught": False}
+    assert empty.swallowed == "'ALTER TABLE gone ADD x int': relation \"gone\" does not exist"
+    assert replace(plan(STATE), failed=(PROBED,)).swallowed == ""
+    assert replace(plan(STATE), failed=(REFUSED,) * 5).swallowed.endswith("and 2 more")
+    assert replace(plan(STATE), failed=(Failed("", "no such role", False),)).swallowed == "no such role"
 
 
 def test_a_plan_as_data_holds_json_types_only() -> None:

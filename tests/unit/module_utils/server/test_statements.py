@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._statements 
     LOG_OPTIONS,
     changes_data,
     changes_schema,
+    read_failures,
     read_log,
     split_statements,
     written_tables,
@@ -414,3 +415,67 @@ def test_what_defines_nothing_lasting_does_not_count_as_schema(statement: str) -
 )
 def test_the_written_tables_are_told_without_schema_and_quotes(statement: str, tables: set) -> None:
     assert written_tables(statement) == tables
+
+
+# --- what the server refused ----------------------------------------------------------------------------------------------
+
+
+def log_of(*entries: str, pid: int = 7) -> str:
+    """``statement: ...`` is a LOG entry, the rest says its level itself."""
+    return "".join("dbops|%d|%s\n" % (pid, "LOG:  " + entry if entry.startswith("statement: ") else entry) for entry in entries)
+
+
+def refused(sql: str, error: str = 'relation "no_such_table" does not exist') -> tuple[str, str, str]:
+    return "statement: " + sql, "ERROR:  " + error, "STATEMENT:  " + sql
+
+
+ADD = "ALTER TABLE customers ADD COLUMN a int"
+NO_TABLE = "ALTER TABLE no_such_table ADD COLUMN x int"
+
+
+@pytest.mark.parametrize(
+    ("entries", "lost"),
+    [
+        (("statement: BEGIN", "statement: " + ADD, *refused(NO_TABLE), "statement: ROLLBACK"), [NO_TABLE]),
+        (("statement: BEGIN", "statement: " + ADD, *refused("SELECT 1 FROM gone"), "statement: COMMIT"), ["SELECT 1 FROM gone"]),
+        (("statement: BEGIN", "statement: " + ADD, *refused(NO_TABLE)), [NO_TABLE]),
+        (refused(NO_TABLE), [NO_TABLE]),
+        (refused("UPDATE users SET x = 1"), ["UPDATE users SET x = 1"]),
+        (refused("SELECT version FROM schema_version"), []),
+        (("statement: BEGIN", *refused("SELECT version FROM schema_version"), "statement: ROLLBACK"), []),
+        (refused("CREATE TABLE schema_version (v int)", 'relation "schema_version" already exists'), []),
+        (("statement: BEGIN", "statement: SAVEPOINT s", *refused(NO_TABLE), "statement: ROLLBACK TO SAVEPOINT s", "statement: COMMIT"), []),
+        (
+            ("statement: BEGIN", "statement: " + ADD, *refused("CREATE TABLE t ()", 'relation "t" already exists'), "statement: ROLLBACK"),
+            ["CREATE TABLE t ()"],
+        ),
+        (('FATAL:  role "app" does not exist',), [""]),
+        (("FATAL:  terminating connection due to administrator command",), []),
+    ],
+    ids=[
+        "in one transaction",
+        "a question that ends a transaction with work in it",
+        "a connection closed in the middle",
+        "by itself",
+        "rows",
+        "a question",
+        "a question in a transaction of its own",
+        "there already",
+        "back to a savepoint",
+        "there already, but the transaction is lost",
+        "nobody let in",
+        "ended by us",
+    ],
+)
+def test_what_was_lost_by_an_error_is_told_from_what_was_only_tried(entries: tuple[str, ...], lost: list[str]) -> None:
+    failures = read_failures(log_of(*entries))
+    assert [failed.sql for failed in failures if not failed.caught] == lost
+    if len(entries) > 1:
+        assert len(failures) == 1
+
+
+def test_another_sessions_error_is_its_own() -> None:
+    text = log_of("statement: BEGIN", "statement: " + ADD) + log_of(*refused("SELECT 1 FROM gone"), pid=8) + log_of("statement: COMMIT")
+    [failed] = read_failures(text)
+    assert failed.caught
+    assert [executed.sql for executed in read_log(text)] == ["BEGIN", ADD, "COMMIT"]
