@@ -42,6 +42,15 @@ def relative_files(folder: str) -> list[str]:
     return sorted(found)
 
 
+def symbolic_links(folder: str) -> list[str]:
+    """Links below a folder, to files and to folders."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        paths = [os.path.join(parent, name) for name in folders + names]
+        found += [os.path.relpath(path, folder) for path in paths if os.path.islink(path)]
+    return sorted(found)
+
+
 def sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, sync
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, symbolic_links, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -27,6 +28,8 @@ DUMP = "dump"
 
 #: The schema snapshot inside a backup's folder.
 SCHEMA = "schema.json"
+
+_COMPRESSED = (".gz", ".lz4", ".zst")
 
 
 @dataclass(frozen=True)
@@ -140,28 +143,70 @@ def read_backup(path: str) -> Backup:
         raise DbopsError("The manifest '%s' lacks something that it should have: use another backup." % name) from None
 
 
-def verify_files(backup: Backup) -> None:
-    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass.
+def verify_files(backup: Backup) -> tuple[str, ...]:
+    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass, nor does a link.
+
+    Returns the files that are none of the backup's: nothing is restored from them.
 
     :raises DbopsError: naming the first file that differs.
     """
-    expected = {entry.path: entry for entry in backup.manifest.files}
+    foreign = verify_shape(backup)
+    for entry in sorted(backup.manifest.files, key=lambda entry: entry.path):
+        if sha256(os.path.join(backup.path, entry.path)) != entry.sha256:
+            raise _damaged(backup, "the contents of the file '%s' changed (its SHA-256 differs)" % entry.path)
+    return foreign
+
+
+def verify_shape(backup: Backup) -> tuple[str, ...]:
+    """What can be told without reading the files: links, missing files, sizes. Returns the files that are none of the backup's.
+
+    A link may show the right contents here, but not in the container of the tools, nor after the folder was copied to another host.
+
+    :raises DbopsError: naming the first one that differs.
+    """
+    links = symbolic_links(backup.path)
+    if links:
+        raise _damaged(backup, "'%s' is a symbolic link, and a copy of the folder would not have what it points to" % links[0])
     present = set(relative_files(backup.path)) - {MANIFEST}
-    for path in sorted(set(expected) - present):
-        raise DbopsError("Backup '%s' is damaged: the file '%s' is missing. Use another backup." % (backup.manifest.id, path))
+    expected = {entry.path: entry for entry in backup.manifest.files}
     for path, entry in sorted(expected.items()):
-        full = os.path.join(backup.path, path)
-        size = os.path.getsize(full)
-        if size != entry.size:
-            raise DbopsError(
-                "Backup '%s' is damaged: the file '%s' has %d bytes instead of %d. Use another backup."
-                % (backup.manifest.id, path, size, entry.size)
-            )
-        if sha256(full) != entry.sha256:
-            raise DbopsError(
-                "Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup."
-                % (backup.manifest.id, path)
-            )
+        if path not in present:
+            raise _damaged(backup, "the file '%s' is missing" % path)
+        state = os.lstat(os.path.join(backup.path, path))
+        if not stat.S_ISREG(state.st_mode):
+            raise _damaged(backup, "'%s' is not a plain file" % path)
+        if state.st_size != entry.size:
+            raise _damaged(backup, "the file '%s' has %d bytes instead of %d" % (path, state.st_size, entry.size))
+    foreign = tuple(sorted(present - set(expected)))
+    own = {_without_compression(path) for path in expected}
+    for path in foreign:
+        if _without_compression(path) in own:
+            raise _damaged(backup, "the file '%s' is none of its own, and pg_restore might read it instead of the one beside it" % path)
+    return foreign
+
+
+def foreign_files(backup: Backup, names: t.Sequence[str]) -> str:
+    """A sentence about files that somebody or something else has put there; empty where there are none."""
+    if not names:
+        return ""
+    told = ", ".join("'%s'" % name for name in names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+    return (
+        "In the folder of backup '%s' lie files that are none of its own: %s. Nothing is restored from them; remove them, or leave them."
+        % (
+            backup.manifest.id,
+            told,
+        )
+    )
+
+
+def _damaged(backup: Backup, what: str) -> DbopsError:
+    return DbopsError("Backup '%s' is damaged: %s. Use another backup." % (backup.manifest.id, what))
+
+
+def _without_compression(path: str) -> str:
+    """pg_restore takes ``1.dat`` where there is one, then ``1.dat.gz``, and so on, whichever of them pg_dump has written."""
+    stem, extension = os.path.splitext(path)
+    return stem if extension in _COMPRESSED else path
 
 
 def checksum_files(folder: str) -> t.Iterator[FileEntry]:

@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup, Manifest, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
+    SCHEMA,
+    Backup,
+    Manifest,
+    foreign_files,
+    read_backup,
+    verify_files,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
@@ -258,9 +265,11 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
     """The catalogue as data; with ``verify``, every file of every backup is read."""
     backups, unreadable = archive.catalogue(database)
     damaged = {}
+    foreign: dict[str, list[str]] = {}
     for backup in backups if verify else []:
         try:
-            verify_files(read_backup(backup.path))
+            names = verify_files(read_backup(backup.path))
+            foreign.update({backup.manifest.id: list(names)} if names else {})
         except DbopsError as error:
             damaged[backup.manifest.id] = error.message
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
@@ -271,8 +280,12 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
     ]
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
     summary += list(damaged.values())
-    return Result(
-        False,
-        summary,
-        facts={"backups": [facts_of(backup) for backup in backups], "unreadable": unreadable, "damaged": damaged, "verified": verify},
-    )
+    summary += [foreign_files(backup, foreign.get(backup.manifest.id, ())) for backup in backups if backup.manifest.id in foreign]
+    facts = {
+        "backups": [facts_of(backup) for backup in backups],
+        "unreadable": unreadable,
+        "damaged": damaged,
+        "foreign": foreign,
+        "verified": verify,
+    }
+    return Result(False, summary, facts)

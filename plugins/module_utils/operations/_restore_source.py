@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import tool_failure
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
@@ -103,7 +103,8 @@ def require_restorable(operation: Operation, source: Source) -> None:
             % (source.name, source.server_major, operation.server.major, source.server_major)
         )
     if source.backup:
-        verify_files(source.backup)
+        foreign = foreign_files(source.backup, verify_files(source.backup))
+        operation.warnings += [foreign] if foreign else []
         missing = _missing_roles(operation, source.backup)
         if missing:
             raise DbopsError(

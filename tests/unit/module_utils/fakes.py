@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import typing as t
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -317,13 +318,15 @@ def evidence(**changes: t.Any) -> Evidence:
     )
 
 
-def published(folder: Path, **changes: t.Any) -> t.Any:
-    """A real, complete backup in ``folder`` with a small made-up dump."""
+def published(folder: Path, schema: dict[str, str] | None = None, **changes: t.Any) -> t.Any:
+    """A real, complete backup in ``folder`` with a small made-up dump, and a schema if one is given."""
     archive = Archive(str(folder))
     work = Path(archive.work_folder(RUN, "backup"))
     (work / "dump").mkdir(mode=0o700)
     (work / "dump" / "toc.dat").write_bytes(b"toc" * 100)
     (work / "dump" / "1.dat.gz").write_bytes(bytes(range(256)))
+    if schema is not None:
+        (work / "schema.json").write_text(json.dumps(schema))
     return archive.publish(str(work), manifest(**changes))
 
 

@@ -116,9 +116,7 @@ class Stage:
         return published(self.folder, id="chat_before-%d" % len(self.journal), created="2020-01-01T00:00:00Z")
 
     def publish(self, **changes: t.Any) -> t.Any:
-        backup = published(self.folder, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
-        Path(backup.path, "schema.json").write_text(json.dumps(SCHEMA))
-        return backup
+        return published(self.folder, SCHEMA, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
 
     def operation(self, **changes: t.Any) -> Operation:
         self.running = operation(self.folder, self.connection, self.docker, backends=(BACKEND,), risk=Risk.OVERWRITE, **changes)
