@@ -12,9 +12,11 @@ import typing as t
 from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_file import as_text
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load_file import load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, decompress
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
@@ -24,7 +26,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup 
     make_backup,
     require_space,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
+    create_roles,
+    drop_roles,
+    tell_left_out,
+    without,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
+    Preparation,
     Source,
     announce,
     find_source,
@@ -67,20 +76,22 @@ class RestoreOptions:
     session_timeout: float = 10
     keep: int = -1
     from_other_environment: bool = False
+    missing_roles: str = "refuse"
+    tools_image: str = ""
 
 
 def restore(operation: Operation, options: RestoreOptions) -> Result:
     """The module's work."""
     if options.backup == UNDO:
         return undo(operation, options)
-    source = find_source(operation, options.backup)
+    source = find_source(operation, options.backup, options.tools_image)
     exists = _database.exists(operation.maintenance, operation.database)
     if exists:
         _swap.require_swappable(operation.maintenance, operation.database)
     operation.enter("restore: check")
     if source.backup:
         require_same_environment(operation, source.backup, options.from_other_environment)
-    require_restorable(operation, source)
+    preparation = require_restorable(operation, source, options.missing_roles)
     if source.made > operation.started_at:
         operation.warnings.append(
             "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
@@ -92,13 +103,15 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         return Result(True, announce(operation, source, lost), facts, diff)
     building = _swap.building_name(operation.database, operation.run_id)
     try:
-        counted = _build(operation, source, options, building)
+        create_roles(operation, preparation.create)
+        counted = _build(operation, source, preparation, options, building)
         if exists and options.backup_first:
             require_space(operation)
             facts["backup_before"] = facts_of(make_backup(operation, BackupOptions(BEFORE_RESTORE, options.jobs)))
         kept = _put_in_place(operation, options, building, source.name, "restore")
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
+        drop_roles(operation, preparation.create)
         raise
     facts.update(replaced=kept, tables=[asdict(table) for table in counted])
     dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep)
@@ -156,17 +169,20 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
     return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
 
 
-def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
+def _build(operation: Operation, source: Source, preparation: Preparation, options: RestoreOptions, building: str) -> tuple[TableRows, ...]:
     """Restore into a new database and compare; returns what is in it."""
     operation.enter("restore: create")
-    properties = _properties(operation, source)
+    properties = without(_properties(operation, source), preparation.changes.roles, operation.target.address.user)
     _database.create(operation.maintenance, building, properties)
     operation.enter("restore: load")
     tools = operation.tools()
-    if source.backup:
+    if source.backup and not preparation.as_text:
         _dump.restore(tools, source.backup.path, building, options.jobs)
-    elif source.file:
-        _load_file(operation, tools, source.file, building)
+    else:
+        work = operation.work_folder("file")
+        file = inspect_file(as_text(tools, source.archive, work, "archive.sql", source.tools_image)) if preparation.as_text else source.file
+        if file:
+            tell_left_out(operation, load_file(tools, file, building, work, preparation.changes))
     operation.enter("restore: compare")
     with operation.session(building) as connection:
         counted = count_rows(connection)
@@ -189,32 +205,6 @@ def _properties(operation: Operation, source: Source) -> _database.Properties:
         return source.backup.manifest.properties
     template = _database.read_properties(operation.maintenance, operation.request.target.maintenance_database)
     return replace(template, owner=operation.target.address.user, grants=None, settings=(), comment="", connection_limit=-1)
-
-
-def _load_file(operation: Operation, tools: _dump.ToolBox, file: PlainFile, building: str) -> None:
-    path = file.path
-    if file.kind == "sql.gz":
-        path = os.path.join(operation.work_folder("file"), "dump.sql")
-        decompress(file, path)
-    if file.kind == "custom":
-        argv = ["pg_restore", "--exit-on-error", "--no-password", "--dbname=", "/dbops/file"]
-    else:
-        argv = [
-            "psql",
-            "--no-psqlrc",
-            "--quiet",
-            "--no-password",
-            "--single-transaction",
-            "--set=ON_ERROR_STOP=1",
-            "--output=/dev/null",
-            "--file=/dbops/file",
-        ]
-    outcome = tools.run("restore", argv, ((path, "/dbops/file", False),), building)
-    if outcome.rc != 0:
-        raise DbopsError(
-            _dump.tool_failure(argv[0], outcome, "the new database '%s'" % building),
-            output=outcome.output,
-        )
 
 
 def _compare(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: t.Any) -> None:
