@@ -42,6 +42,31 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """An object of a dump that pg_restore cannot make, PostgreSQL's sentence, and the statement that mends it, as far as that is known."""
+
+    object: str
+    reason: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Restorable:
+    """Whether the definitions of a dump can be restored: ``yes``, ``no``, or ``unknown`` with the ``reason``."""
+
+    state: str = "unknown"
+    reason: str = "it was not checked when the backup was made"
+    failures: tuple[Failure, ...] = ()
+
+    def to_json(self) -> dict[str, t.Any]:
+        return dict(asdict(self), failures=[asdict(failure) for failure in self.failures])
+
+    @classmethod
+    def from_json(cls, data: dict[str, t.Any]) -> Restorable:
+        return cls(**dict(data, failures=tuple(Failure(**failure) for failure in data["failures"])))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes.
 
@@ -79,6 +104,7 @@ class Manifest:
     backend: dict[str, str]
     files: tuple[FileEntry, ...] = ()
     format: int = FORMAT
+    restorable: Restorable = Restorable()
 
     @property
     def size(self) -> int:
@@ -100,6 +126,7 @@ class Manifest:
                 properties=Properties.from_json(data["properties"]),
                 tables=tuple(TableRows(**table) for table in data["tables"]),
                 files=tuple(FileEntry(**entry) for entry in data["files"]),
+                restorable=Restorable.from_json(data["restorable"]) if "restorable" in data else Restorable(),
             )
         )
 

@@ -20,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.looks._observed imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._begin import begin
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import not_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import data_volume
 from ansible_collections.dbops.postgres.plugins.module_utils.preview import _baseline
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap, _vitals
@@ -166,6 +167,8 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
         due=due,
         growth=growth([(moment(backup.manifest.created), backup.manifest.database_size) for backup in own]),
         unreadable=tuple(unreadable),
+        restorable=newest.restorable.state,
+        restorable_trouble=not_restorable(own[0]),
     )
 
 

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 REFUSE, CREATE, SKIP = "refuse", "create", "skip"
@@ -62,8 +61,7 @@ def create_roles(operation: Operation, roles: t.Iterable[str]) -> None:
 def drop_roles(operation: Operation, roles: t.Iterable[str]) -> None:
     """Roles that were made for a restore that failed; one that owns something by now stays, and harms nobody."""
     for role in roles:
-        with contextlib.suppress(DbopsError):  # the failure that led here is the one to report
-            execute(operation.maintenance, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+        attempt(operation.maintenance, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
 def tell_left_out(operation: Operation, statements: t.Sequence[str]) -> None:
