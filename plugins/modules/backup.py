@@ -71,6 +71,10 @@ backup:
     server_version: "17.5"
     server_identifier: "7300000000000000001"
     schema_fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    restorable:
+      state: "yes"
+      reason: ""
+      failures: []
 estimate:
   description: Bytes that the backup may need, bytes that were free, and what the estimate stands on.
   returned: success
