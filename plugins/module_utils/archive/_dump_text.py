@@ -40,9 +40,12 @@ _NOTHING = b" \t\r\n\f\v" + codecs.BOM_UTF8
 #: Longer lines are read in pieces, so that a file of one line does not have to fit into memory.
 LINE_BYTES = 1024 * 1024
 
+#: Rows are told by the block: there may be very many.
+_TOGETHER = 64 * 1024
+
 
 class Piece(t.NamedTuple):
-    """A line, a part of a long one, or a whole statement where that is ``telling``. ``outside``: it begins where a statement may."""
+    """A line, a part of a long one, a block of rows, or a whole statement where that is ``telling``. ``outside``: it begins where a statement may."""
 
     text: bytes
     telling: bool
@@ -52,9 +55,19 @@ class Piece(t.NamedTuple):
 def pieces(stream: t.BinaryIO, scanner: Scanner) -> t.Iterator[Piece]:
     """All of a dump, in order: put together again the pieces are the file."""
     held = b""
+    rows: list[bytes] = []
+    size = 0
     continued = False
     for line in iter(lambda: stream.readline(LINE_BYTES), b""):
         start_of_line, continued = not continued, not line.endswith(b"\n")
+        if scanner.in_rows:
+            scanner.read(line, start_of_line)
+            rows.append(line)
+            size += len(line)
+            if size > _TOGETHER or not scanner.in_rows:
+                yield Piece(b"".join(rows), False, False)
+                rows, size = [], 0
+            continue
         outside = scanner.at_top_level and start_of_line
         begins = outside and not scanner.in_statement
         scanner.read(line, start_of_line)
@@ -68,8 +81,8 @@ def pieces(stream: t.BinaryIO, scanner: Scanner) -> t.Iterator[Piece]:
                 held = b""
         else:
             yield Piece(line, False, outside)
-    if held:
-        yield Piece(held, False, False)
+    if held or rows:
+        yield Piece(held + b"".join(rows), False, False)
 
 
 class Scanner:
@@ -87,6 +100,10 @@ class Scanner:
     @property
     def at_top_level(self) -> bool:
         return not self._inside and not self._table
+
+    @property
+    def in_rows(self) -> bool:
+        return bool(self._table)
 
     def read(self, line: bytes, start_of_line: bool) -> None:
         if self._table:
