@@ -36,6 +36,13 @@ options:
     description: How many tables are dumped at the same time.
     type: int
     default: 2
+  check_restorable:
+    description:
+      - Whether to find out, when the dump is made, if C(pg_restore) alone can restore it. Its definitions are loaded into a throwaway server, which
+        takes some seconds, once for each schema and image of the database.
+      - A backup that cannot be restored so is kept, and marked, with what mends it. What a function does only when it meets a row is not seen.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -64,6 +71,10 @@ backup:
     server_version: "17.5"
     server_identifier: "7300000000000000001"
     schema_fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    restorable:
+      state: "yes"
+      reason: ""
+      failures: []
 estimate:
   description: Bytes that the backup may need, bytes that were free, and what the estimate stands on.
   returned: success
@@ -111,14 +122,18 @@ def backup(operation: Operation, params: dict[str, t.Any]) -> Result:
         raise DbopsError(
             "The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason
         )
-    return back_up(operation, BackupOptions(reason, params["jobs"]))
+    return back_up(operation, BackupOptions(reason, params["jobs"], params["check_restorable"]))
 
 
 def main() -> None:
     module = DbopsModule(
         operation="backup",
         risk=Risk.SAVE,
-        argument_spec={"reason": {"type": "str"}, "jobs": {"type": "int", "default": 2}},
+        argument_spec={
+            "reason": {"type": "str"},
+            "jobs": {"type": "int", "default": 2},
+            "check_restorable": {"type": "bool", "default": True},
+        },
     )
     module.run(backup)
 

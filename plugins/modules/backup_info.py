@@ -65,6 +65,13 @@ damaged:
   returned: success
   type: dict
   sample: {}
+foreign:
+  description: With O(verify), by backup, the files in its folder that are none of its own. Nothing is restored from them.
+  returned: success
+  type: dict
+  sample:
+    chat_20261123_030000:
+      - dump/toc.dat.bak
 verified:
   description: Whether the files were read.
   returned: success

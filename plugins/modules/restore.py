@@ -77,6 +77,21 @@ options:
       - It stands for exactly those differences, and is written to the journal.
     type: str
     default: ""
+  missing_roles:
+    description:
+      - What is done about roles that own something in what is restored, or are granted something, and are not on this server.
+      - V(refuse) names all of them before anything is begun.
+      - V(create) makes them, without login and password.
+      - V(skip) leaves out what they own, what they are granted and what is for them alone, and says what that was.
+    type: str
+    choices: [refuse, create, skip]
+    default: refuse
+  tools_image:
+    description:
+      - An image on the target host whose C(pg_restore) reads the backup or the file in custom format, where that of the database's own image
+        is too old for it, such as C(postgres:18).
+      - It makes SQL of it, which the database's own C(psql) runs, so what the server does not know makes the restore fail.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -175,12 +190,15 @@ ARGUMENT_SPEC = {
     "keep": {"type": "int", "default": -1},
     "from_other_environment": {"type": "bool", "default": False},
     "accept_differences": {"type": "str", "default": ""},
+    "missing_roles": {"type": "str", "choices": ["refuse", "create", "skip"], "default": "refuse"},
+    "tools_image": {"type": "str"},
 }
 
 
 def put_back(operation: Operation, params: dict[str, t.Any]) -> Result:
     given = {name: params[name] for name in ARGUMENT_SPEC}
     given["restart"] = given.pop("backend_restart")
+    given["tools_image"] = given["tools_image"] or ""
     return restore(operation, RestoreOptions(**given))
 
 

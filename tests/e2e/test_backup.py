@@ -91,3 +91,27 @@ def test_no_backup_where_the_volume_is_too_small(v2: None, controller: Controlle
         assert not refused.ok
         assert "too little room" in refused.message and " needed (the size of the tables" in refused.message
         assert set(stack.backup_files(production)) <= {"journal.jsonl"}
+
+
+def test_a_backup_that_pg_restore_alone_cannot_restore_says_so_with_the_mend(
+    v2: None, controller: Controller, stack: Stack, production: Server
+) -> None:
+    """A function that names no schema does not find its table in pg_restore, whose search_path is empty."""
+    production.do(
+        "CREATE FUNCTION total(text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM messages'",
+        "ALTER TABLE rooms ADD CONSTRAINT few CHECK (total(name) < 1000000) NOT VALID",
+    )
+    mend = "ALTER FUNCTION public.total(text) SET search_path = public, pg_temp;"
+    made = controller.run("backup", "-l", "production", dbops_backup_check_restorable=True)
+    assert made.ok, made.output
+    found = made.result()["backup"]["restorable"]
+    assert (found["state"], [(item["object"], item["mend"]) for item in found["failures"]]) == (
+        "no",
+        [("CHECK few on public.rooms", mend)],
+    )
+    assert any(mend in warning for warning in made.result()["warnings"])
+    production.do(mend)
+    for phase in (True, False):  # what is known is not tried again
+        again = controller.run("backup", "-l", "production", dbops_backup_check_restorable=True)
+        assert again.ok and again.result()["backup"]["restorable"]["state"] == "yes", again.output
+        assert ("backup: try to restore" in again.result()["operation"]["phases"]) is phase

@@ -101,6 +101,41 @@ def test_a_file_made_by_hand_comes_back(
     assert path in done.summary
 
 
+def test_a_file_that_windows_has_saved_comes_back(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    path = f"{stack.folder}/opt/backups/utf16.sql"
+    stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres chat | sed 's/$/\\r/' | iconv -f UTF-8 -t UTF-16 > {path}")
+    whole = production.dump()
+    damage(production)
+    done = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm=CONSENT)
+    assert done.ok, done.output
+    assert production.dump() == whole
+
+
+def test_roles_that_are_not_there_are_named_made_or_left_out(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    path = f"{stack.folder}/opt/backups/roles.sql"
+    production.do(
+        'CREATE ROLE "READWRITE_test"', 'GRANT SELECT ON rooms TO "READWRITE_test"', 'ALTER TABLE users OWNER TO "READWRITE_test"'
+    )
+    stack.as_deploy(f"docker exec {production.name} pg_dump -U postgres chat > {path}")
+    production.do("ALTER TABLE users OWNER TO postgres", 'DROP OWNED BY "READWRITE_test"', 'DROP ROLE "READWRITE_test"')
+    wanted = {"dbops_restore_backup": path, "dbops_confirm": CONSENT}
+    for arguments in (["--check"], []):
+        refused = controller.run("restore", "-l", "production", *arguments, **wanted)
+        assert not refused.ok and 'CREATE ROLE "READWRITE_test";' in refused.message, refused.output
+    skipped = controller.run("restore", "-l", "production", **wanted, dbops_restore_missing_roles="skip")
+    assert skipped.ok, skipped.output
+    told = " ".join(skipped.result()["warnings"])
+    assert 'GRANT SELECT ON TABLE public.rooms TO "READWRITE_test";' in told
+    assert 'ALTER TABLE public.users OWNER TO "READWRITE_test";' in told
+    try:
+        made = controller.run("restore", "-l", "production", **wanted, dbops_restore_missing_roles="create")
+        assert made.ok, made.output
+        assert b'OWNER TO "READWRITE_test"' in production.dump()
+        production.do('REASSIGN OWNED BY "READWRITE_test" TO postgres', 'DROP OWNED BY "READWRITE_test"', 'DROP ROLE "READWRITE_test"')
+    finally:
+        stack.as_deploy(f"rm {path}")
+
+
 def test_a_backup_that_is_not_there_is_not_guessed(backup: str, controller: Controller, stack: Stack) -> None:
     before = stack.everything()
     for choice in ("chat_20010101_000000", "2001-01-01T00:00", f"{stack.folder}/opt/backups/none.sql"):

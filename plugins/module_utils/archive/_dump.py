@@ -63,13 +63,20 @@ class ToolBox:
     identity: Server
 
     def run(
-        self, purpose: str, argv: t.Sequence[str], mounts: tuple[tuple[str, str, bool], ...] = (), database: str = "", options: str = ""
+        self,
+        purpose: str,
+        argv: t.Sequence[str],
+        mounts: tuple[tuple[str, str, bool], ...] = (),
+        database: str = "",
+        options: str = "",
+        image: str = "",
     ) -> Outcome:
-        """Run one of PostgreSQL's programs; the password travels in a file, the rest in the environment. ``options``: of its sessions."""
+        """Run one of PostgreSQL's programs, of the server's own image unless another is named; the password travels in a file, the rest in
+        the environment. ``options``: of its sessions."""
         return self.docker.run(
             OneShot(
                 name="dbops-%s-%s" % (self.run_id, purpose),
-                image=self.server.image_id,
+                image=image or self.server.image_id,
                 argv=tuple(argv),
                 labels={LABEL_RUN: self.run_id, LABEL_TARGET: self.target},
                 env={

@@ -42,13 +42,12 @@ def relative_files(folder: str) -> list[str]:
     return sorted(found)
 
 
-def links_in(folder: str) -> list[str]:
-    """Symbolic links in a folder, to files or folders, as paths relative to it."""
+def symbolic_links(folder: str) -> list[str]:
+    """Links below a folder, to files and to folders."""
     found = []
     for parent, folders, names in os.walk(folder):
-        found += [
-            os.path.relpath(os.path.join(parent, name), folder) for name in folders + names if os.path.islink(os.path.join(parent, name))
-        ]
+        paths = [os.path.join(parent, name) for name in folders + names]
+        found += [os.path.relpath(path, folder) for path in paths if os.path.islink(path)]
     return sorted(found)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import links_in, relative_files, sha256, sync
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, symbolic_links, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -28,6 +29,8 @@ DUMP = "dump"
 #: The schema snapshot inside a backup's folder.
 SCHEMA = "schema.json"
 
+_COMPRESSED = (".gz", ".lz4", ".zst")
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -36,6 +39,31 @@ class FileEntry:
     path: str
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An object of a dump that pg_restore cannot make, PostgreSQL's sentence, and the statement that mends it, as far as that is known."""
+
+    object: str
+    reason: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Restorable:
+    """Whether the definitions of a dump can be restored: ``yes``, ``no``, or ``unknown`` with the ``reason``."""
+
+    state: str = "unknown"
+    reason: str = "it was not checked when the backup was made"
+    failures: tuple[Failure, ...] = ()
+
+    def to_json(self) -> dict[str, t.Any]:
+        return dict(asdict(self), failures=[asdict(failure) for failure in self.failures])
+
+    @classmethod
+    def from_json(cls, data: dict[str, t.Any]) -> Restorable:
+        return cls(**dict(data, failures=tuple(Failure(**failure) for failure in data["failures"])))
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,7 @@ class Manifest:
     backend: dict[str, str]
     files: tuple[FileEntry, ...] = ()
     format: int = FORMAT
+    restorable: Restorable = Restorable()
 
     @property
     def size(self) -> int:
@@ -97,6 +126,7 @@ class Manifest:
                 properties=Properties.from_json(data["properties"]),
                 tables=tuple(TableRows(**table) for table in data["tables"]),
                 files=tuple(FileEntry(**entry) for entry in data["files"]),
+                restorable=Restorable.from_json(data["restorable"]) if "restorable" in data else Restorable(),
             )
         )
 
@@ -140,43 +170,70 @@ def read_backup(path: str) -> Backup:
         raise DbopsError("The manifest '%s' lacks something that it should have: use another backup." % name) from None
 
 
-def verify_files(backup: Backup) -> list[str]:
-    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass. Neither does a
-    link: what it names would be missing where only the folder is seen, in a container or on another host.
+def verify_files(backup: Backup) -> tuple[str, ...]:
+    """Read every file in full and compare it with the manifest; a flipped bit, a cut or a missing file does not pass, nor does a link.
 
-    :returns: files that the manifest does not know; nothing is restored from them.
+    Returns the files that are none of the backup's: nothing is restored from them.
+
     :raises DbopsError: naming the first file that differs.
     """
-    for path in links_in(backup.path):
-        raise DbopsError(
-            "Backup '%s' is damaged: '%s' is a symbolic link, not the file itself. Put the file in its place, or use another backup."
-            % (backup.manifest.id, path)
-        )
-    expected = {entry.path: entry for entry in backup.manifest.files}
+    foreign = verify_shape(backup)
+    for entry in sorted(backup.manifest.files, key=lambda entry: entry.path):
+        if sha256(os.path.join(backup.path, entry.path)) != entry.sha256:
+            raise _damaged(backup, "the contents of the file '%s' changed (its SHA-256 differs)" % entry.path)
+    return foreign
+
+
+def verify_shape(backup: Backup) -> tuple[str, ...]:
+    """What can be told without reading the files: links, missing files, sizes. Returns the files that are none of the backup's.
+
+    A link may show the right contents here, but not in the container of the tools, nor after the folder was copied to another host.
+
+    :raises DbopsError: naming the first one that differs.
+    """
+    links = symbolic_links(backup.path)
+    if links:
+        raise _damaged(backup, "'%s' is a symbolic link, and a copy of the folder would not have what it points to" % links[0])
     present = set(relative_files(backup.path)) - {MANIFEST}
-    for path in sorted(set(expected) - present):
-        raise DbopsError("Backup '%s' is damaged: the file '%s' is missing. Use another backup." % (backup.manifest.id, path))
+    expected = {entry.path: entry for entry in backup.manifest.files}
     for path, entry in sorted(expected.items()):
-        full = os.path.join(backup.path, path)
-        size = os.path.getsize(full)
-        if size != entry.size:
-            raise DbopsError(
-                "Backup '%s' is damaged: the file '%s' has %d bytes instead of %d. Use another backup."
-                % (backup.manifest.id, path, size, entry.size)
-            )
-        if sha256(full) != entry.sha256:
-            raise DbopsError(
-                "Backup '%s' is damaged: the contents of the file '%s' changed (its SHA-256 differs). Use another backup."
-                % (backup.manifest.id, path)
-            )
-    return sorted(present - set(expected))
+        if path not in present:
+            raise _damaged(backup, "the file '%s' is missing" % path)
+        state = os.lstat(os.path.join(backup.path, path))
+        if not stat.S_ISREG(state.st_mode):
+            raise _damaged(backup, "'%s' is not a plain file" % path)
+        if state.st_size != entry.size:
+            raise _damaged(backup, "the file '%s' has %d bytes instead of %d" % (path, state.st_size, entry.size))
+    foreign = tuple(sorted(present - set(expected)))
+    own = {_without_compression(path) for path in expected}
+    for path in foreign:
+        if _without_compression(path) in own:
+            raise _damaged(backup, "the file '%s' is none of its own, and pg_restore might read it instead of the one beside it" % path)
+    return foreign
 
 
-def foreign_files_warning(backup: Backup, foreign: t.Sequence[str]) -> str:
-    return "Backup '%s' holds files that are not part of it, and that nothing is restored from: %s." % (
-        backup.manifest.id,
-        ", ".join("'%s'" % path for path in foreign[:10]),
+def foreign_files(backup: Backup, names: t.Sequence[str]) -> str:
+    """A sentence about files that somebody or something else has put there; empty where there are none."""
+    if not names:
+        return ""
+    told = ", ".join("'%s'" % name for name in names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+    return (
+        "In the folder of backup '%s' lie files that are none of its own: %s. Nothing is restored from them; remove them, or leave them."
+        % (
+            backup.manifest.id,
+            told,
+        )
     )
+
+
+def _damaged(backup: Backup, what: str) -> DbopsError:
+    return DbopsError("Backup '%s' is damaged: %s. Use another backup." % (backup.manifest.id, what))
+
+
+def _without_compression(path: str) -> str:
+    """pg_restore takes ``1.dat`` where there is one, then ``1.dat.gz``, and so on, whichever of them pg_dump has written."""
+    stem, extension = os.path.splitext(path)
+    return stem if extension in _COMPRESSED else path
 
 
 def checksum_files(folder: str) -> t.Iterator[FileEntry]:

@@ -10,39 +10,25 @@ writes has to be there. What would leave the new database (``\\connect``, ``DROP
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import stat
-import typing as t
 import zlib
 from dataclasses import dataclass, field
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump_text import ALLOWED_META, Piece, Scanner, pieces
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._encoding import Utf8Proof, encoding_of, open_text
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._preamble import Preamble
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._role_statements import roles_of, without_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 _CUSTOM_MAGIC = b"PGDMP"
 _GZIP_MAGIC = b"\x1f\x8b"
 _OPENING = re.compile(rb"^-- PostgreSQL database dump\s*$")
 _CLOSING = re.compile(rb"^-- PostgreSQL database dump complete\s*$")
-_CLUSTER = re.compile(rb"^-- PostgreSQL database cluster dump")
 _VERSION = re.compile(rb"^-- Dumped from database version (\d+)")
-_COPY = re.compile(rb'^COPY ((?:"(?:[^"]|"")+"|[^\s".(]+)(?:\.(?:"(?:[^"]|"")+"|[^\s".(]+))?) .*FROM stdin;\s*$', re.IGNORECASE)
-_ALLOWED_META = re.compile(rb"^\\(?:un)?restrict \w+\s*$")
-_FORBIDDEN = re.compile(rb"^\s*(?:DROP|CREATE|ALTER)\s+DATABASE\s", re.IGNORECASE)
-
-#: What begins something, in plain SQL, inside which nothing else counts; and a psql command, which begins with a backslash.
-_BEGINS = re.compile(
-    rb"(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<escape>[eE]')|(?P<string>')|(?P<name>\")|(?P<line>--)|(?P<block>/\*)|(?P<meta>\\)"
-)
-_ENDS = {
-    "escape": re.compile(rb"\\.|''|(?P<end>')", re.DOTALL),
-    "string": re.compile(rb"''|(?P<end>')"),
-    "name": re.compile(rb'""|(?P<end>")'),
-    "block": re.compile(rb"(?P<deeper>/\*)|(?P<end>\*/)"),
-}
-
-#: Longer lines are read in pieces, so that a file of one line does not have to fit into memory.
-_LINE_BYTES = 1024 * 1024
+_DUMPED_BY = re.compile(rb"^-- Dumped by pg_dump version (\S+)")
+_UTF8 = {"UTF8", "UNICODE", "UTF-8"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +36,8 @@ class PlainFile:
     """A dump file. ``kind`` is ``custom``, ``sql`` or ``sql.gz``; ``server_major`` is zero where the file does not say.
 
     ``rows``: how many rows the file holds for each table (``schema.table``) that it fills with ``COPY``.
+    ``roles``: in how many statements it names a role. ``settings``: what it sets before anything else.
+    ``encoding``: the codec of a text that is to be converted to UTF-8.
     """
 
     path: str
@@ -58,6 +46,21 @@ class PlainFile:
     modified: float
     server_major: int = 0
     rows: dict[str, int] = field(default_factory=dict)
+    roles: dict[str, int] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    encoding: str = ""
+    beyond_ascii: bool = False
+    restricted: bool = False
+    dumped_by: str = ""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What of a dump's text is not for this server: settings and the pair of commands that it does not know, roles that are not there."""
+
+    settings: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    restrict: bool = False
 
 
 def inspect_file(path: str) -> PlainFile:
@@ -78,136 +81,107 @@ def inspect_file(path: str) -> PlainFile:
     if magic == _CUSTOM_MAGIC:
         return PlainFile(path, "custom", status.st_size, status.st_mtime)
     kind = "sql.gz" if magic.startswith(_GZIP_MAGIC) else "sql"
-    major, rows = _scan(path, kind)
-    return PlainFile(path, kind, status.st_size, status.st_mtime, major, rows)
-
-
-def open_text(path: str, kind: str) -> t.BinaryIO:
-    return t.cast(t.BinaryIO, gzip.open(path, "rb") if kind == "sql.gz" else open(path, "rb"))
-
-
-def decompress(source: PlainFile, destination: str) -> None:
-    """Write the plain text of a compressed file to a new file, mode 0600, in constant memory."""
-    descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as output, open_text(source.path, source.kind) as stream:
-        for chunk in iter(lambda: stream.read(_LINE_BYTES), b""):
-            output.write(chunk)
-
-
-def _scan(path: str, kind: str) -> tuple[int, dict[str, int]]:
-    """Read a plain dump to its end; returns the major version of the server that it was made from (zero where it does not say), and its rows."""
-    opened = closed = continued = False
-    major = 0
-    scanner = _Scanner(path)
     try:
-        with open_text(path, kind) as stream:
-            for line in iter(lambda: stream.readline(_LINE_BYTES), b""):
-                start_of_line, continued = not continued, not line.endswith(b"\n")
-                outside = scanner.at_top_level and start_of_line
-                scanner.read(line, start_of_line)
-                if outside:
-                    opened = opened or bool(_OPENING.match(line))
-                    version = _VERSION.match(line)
-                    major = int(version.group(1)) if version else major
-                    closed = bool(_CLOSING.match(line)) or (closed and _says_nothing(line))
-    except (EOFError, zlib.error, OSError) as error:
+        reading = _Reading(path, encoding_of(path, kind))
+        with open_text(path, kind, reading.encoding) as stream:
+            for piece in pieces(stream, reading.scanner):
+                reading.read(piece)
+    except (EOFError, zlib.error, OSError, UnicodeDecodeError) as error:
         raise DbopsError("The file '%s' is cut off or damaged (%s): use another one." % (path, error)) from None
-    if not opened:
-        raise DbopsError("The file '%s' is not a dump that pg_dump made (its heading is missing)." % path)
-    if not closed or not scanner.at_top_level:
-        raise DbopsError(
-            "The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing."
-            " Restoring it would lose rows without any error. Use another one." % path
+    return reading.result(kind, status)
+
+
+class _Reading:
+    """What has been seen of a plain dump so far."""
+
+    def __init__(self, path: str, encoding: str) -> None:
+        self.encoding = encoding
+        self.scanner = Scanner(path)
+        self._path = path
+        self._proof = Utf8Proof(path)
+        self._preamble = Preamble()
+        self._opened = self._closed = self._restricted = False
+        self._major = 0
+        self._dumped_by = ""
+        self._settings: list[str] = []
+        self._roles: dict[str, int] = {}
+
+    def read(self, piece: Piece) -> None:
+        self._proof.read(piece.text)
+        name, value = self._preamble.setting(piece)
+        self._settings += [name] if name else []
+        if name == "client_encoding" and not self.encoding:
+            self._proof.promised = value.upper() in _UTF8
+        if piece.telling:
+            self._restricted = self._restricted or piece.text.startswith(b"\\")
+            for role in roles_of(piece.text.decode("utf-8", "replace")):
+                self._roles[role] = self._roles.get(role, 0) + 1
+        if piece.outside:
+            self._read_heading(piece.text)
+
+    def _read_heading(self, line: bytes) -> None:
+        self._opened = self._opened or bool(_OPENING.match(line))
+        version = _VERSION.match(line)
+        self._major = int(version.group(1)) if version else self._major
+        dumped_by = _DUMPED_BY.match(line)
+        self._dumped_by = dumped_by.group(1).decode("ascii", "replace") if dumped_by else self._dumped_by
+        self._closed = bool(_CLOSING.match(line)) or (self._closed and _says_nothing(line))
+
+    def result(self, kind: str, status: os.stat_result) -> PlainFile:
+        if not self._opened:
+            raise DbopsError("The file '%s' is not a dump that pg_dump made (its heading is missing)." % self._path)
+        if not self._closed or not self.scanner.at_top_level:
+            raise DbopsError(
+                "The file '%s' is cut off: the closing line '-- PostgreSQL database dump complete' is missing."
+                " Restoring it would lose rows without any error. Use another one." % self._path
+            )
+        return PlainFile(
+            self._path,
+            kind,
+            status.st_size,
+            status.st_mtime,
+            self._major,
+            self.scanner.rows,
+            self._roles,
+            tuple(self._settings),
+            self.encoding,
+            self._proof.beyond_ascii,
+            self._restricted,
+            self._dumped_by,
         )
-    return major, scanner.rows
+
+
+def needs_rewriting(source: PlainFile, changes: Changes) -> bool:
+    """Whether psql cannot read the file as it lies there."""
+    return source.kind == "sql.gz" or bool(source.encoding) or changes != Changes()
+
+
+def rewrite(source: PlainFile, destination: str, changes: Changes) -> list[str]:
+    """Write the text for psql to a new file, mode 0600, in constant memory; returns the statements that were left out or altered."""
+    left_out = []
+    preamble = Preamble()
+    descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as output, open_text(source.path, source.kind, source.encoding) as stream:
+        for piece in pieces(stream, Scanner(source.path)):
+            name, _value = preamble.setting(piece)
+            text = _rewritten(piece, name, source, changes) if piece.telling else piece.text
+            output.write(text)
+            if piece.telling and not name and text != piece.text and not piece.text.startswith(b"\\"):
+                left_out.append(" ".join(piece.text.decode("utf-8", "replace").split()))
+    return left_out
+
+
+def _rewritten(piece: Piece, name: str, source: PlainFile, changes: Changes) -> bytes:
+    if name == "client_encoding" and source.encoding:
+        return b"SET client_encoding = 'UTF8';\n"
+    if name in changes.settings or (changes.restrict and piece.text.startswith(b"\\")):
+        return b""
+    if not changes.roles:
+        return piece.text
+    before = piece.text.decode("utf-8", "surrogateescape")
+    return without_roles(before, changes.roles).encode("utf-8", "surrogateescape")
 
 
 def _says_nothing(line: bytes) -> bool:
     """What may follow the closing line: blank lines, comments, and the command with which newer versions of pg_dump end."""
-    return not line.strip() or line.startswith(b"--") or bool(_ALLOWED_META.match(line))
-
-
-class _Scanner:
-    """Follows a dump through rows, strings, function bodies and comments, so that only what psql itself would act on is judged."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._inside = ""
-        self._dollar = b""
-        self._depth = 0
-        self._table = ""
-        self.rows: dict[str, int] = {}
-
-    @property
-    def at_top_level(self) -> bool:
-        return not self._inside and not self._table
-
-    def read(self, line: bytes, start_of_line: bool) -> None:
-        if self._table:
-            if start_of_line and line.rstrip(b"\r\n") == b"\\.":
-                self._table = ""
-            elif start_of_line:
-                self.rows[self._table] += 1
-            return
-        if not self._inside and start_of_line:
-            self._require_harmless(line)
-            if _ALLOWED_META.match(line):
-                return
-            copy = _COPY.match(line)
-            if copy:
-                self._table = _plain_name(copy.group(1))
-                self.rows.setdefault(self._table, 0)
-        position = 0
-        while position < len(line):
-            position = self._leave(line, position) if self._inside else self._enter(line, position)
-
-    def _enter(self, line: bytes, position: int) -> int:
-        found = _BEGINS.search(line, position)
-        if not found or found.lastgroup == "line":
-            return len(line)
-        if found.lastgroup == "meta":
-            self._refuse_command(line[found.start() :])
-        self._inside = found.lastgroup or ""
-        self._dollar = found.group()
-        self._depth = 1
-        return found.end()
-
-    def _leave(self, line: bytes, position: int) -> int:
-        if self._inside == "dollar":
-            end = line.find(self._dollar, position)
-            self._inside = self._inside if end < 0 else ""
-            return len(line) if end < 0 else end + len(self._dollar)
-        for found in _ENDS[self._inside].finditer(line, position):
-            self._depth += {"deeper": 1, "end": -1}.get(found.lastgroup or "", 0)  # block comments nest
-            if not self._depth:
-                self._inside = ""
-                return found.end()
-        return len(line)
-
-    def _require_harmless(self, line: bytes) -> None:
-        if _CLUSTER.match(line):
-            raise DbopsError(
-                "The file '%s' is a dump of a whole server (pg_dumpall), not of one database: restore it by hand on an empty server."
-                % self._path
-            )
-        if _FORBIDDEN.match(line):
-            raise DbopsError(
-                "The file '%s' holds '%s', which reaches beyond the new database: make the dump without --create, or remove that line."
-                % (self._path, _shown(line))
-            )
-
-    def _refuse_command(self, text: bytes) -> None:
-        raise DbopsError(
-            "The file '%s' holds the psql command '%s', which could leave the new database or run a program:"
-            " make the dump without --create, or remove that line." % (self._path, _shown(text))
-        )
-
-
-def _plain_name(name: bytes) -> str:
-    """``public."Users"`` -> ``public.Users``"""
-    parts = re.findall(r'"((?:[^"]|"")+)"|([^".]+)', name.decode("utf-8", "replace"))
-    return ".".join(quoted.replace('""', '"') or plain for quoted, plain in parts)
-
-
-def _shown(line: bytes) -> str:
-    return line.decode("utf-8", "replace").strip()[:80]
+    return not line.strip() or line.startswith(b"--") or bool(ALLOWED_META.match(line))

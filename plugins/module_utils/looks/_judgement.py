@@ -343,8 +343,10 @@ def _backups(seen: Observed, limits: Limits) -> list[Finding]:
         )
         found.append(Finding("backups", light, sentence, backup))
     if not known.intact:
-        sentence = "The newest backup, '%s', is damaged: a file is missing or has another size." % known.newest
+        sentence = "The newest backup, '%s', is damaged: a file is missing, has another size, or is a link." % known.newest
         found.append(Finding("backups", severe, sentence, backup))
+    if known.restorable_trouble:
+        found.append(Finding("restorable", severe, known.restorable_trouble))
     if known.unreadable:
         sentence = "%s in the backup folder cannot be read as a backup: %s." % (
             count_text(len(known.unreadable), "folder"),

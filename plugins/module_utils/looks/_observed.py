@@ -83,6 +83,8 @@ class Backups:
     unreadable: tuple[str, ...] = ()
     offsite: str = "none"
     elsewhere: str = ""
+    restorable: str = "unknown"
+    restorable_trouble: str = ""
 
 
 @dataclass(frozen=True)

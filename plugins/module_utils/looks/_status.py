@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import datetime
-import os
 import typing as t
 from dataclasses import asdict, dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_shape
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.looks import _survey
 from ansible_collections.dbops.postgres.plugins.module_utils.looks._judgement import judge, worst
@@ -21,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.looks._observed imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._begin import begin
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import not_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import data_volume
 from ansible_collections.dbops.postgres.plugins.module_utils.preview import _baseline
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap, _vitals
@@ -166,17 +166,17 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
         due=due,
         growth=growth([(moment(backup.manifest.created), backup.manifest.database_size) for backup in own]),
         unreadable=tuple(unreadable),
+        restorable=newest.restorable.state,
+        restorable_trouble=not_restorable(own[0]),
     )
 
 
 def _is_intact(backup: Backup) -> bool:
     """By name and size only: reading all of it is for ``backup_info`` with ``verify``."""
-    for entry in backup.manifest.files:
-        try:
-            if os.path.getsize(os.path.join(backup.path, entry.path)) != entry.size:
-                return False
-        except OSError:
-            return False
+    try:
+        verify_shape(backup)
+    except (DbopsError, OSError):
+        return False
     return True
 
 

@@ -19,11 +19,12 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
     SCHEMA,
     Backup,
     Manifest,
-    foreign_files_warning,
+    foreign_files,
     read_backup,
     verify_files,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable import check_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
@@ -44,13 +45,12 @@ _INDEX_SIZE = "SELECT coalesce(sum(relpages::bigint), 0)::bigint * current_setti
 
 @dataclass(frozen=True)
 class BackupOptions:
-    """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers.
-
-    ``of``: the database that holds the contents, where it does not have the name that it is a backup of.
-    """
+    """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers. ``check_restorable``: try its definitions in a
+    sandbox, unless they are known to be restorable. ``of``: the database that holds the contents, where it has another name."""
 
     reason: str = ""
     jobs: int = 2
+    check_restorable: bool = False
     of: str = ""
 
 
@@ -78,6 +78,8 @@ def back_up(operation: Operation, options: BackupOptions) -> Result:
         ]
         return Result(True, lines, facts={"backup": None, "estimate": estimate.__dict__}, diff=_diff(operation))
     backup = make_backup(operation, options)
+    trouble = not_restorable(backup)
+    operation.warnings += [trouble] if trouble else []
     return Result(
         True,
         describe(operation, backup),
@@ -115,8 +117,9 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
     _dump.read_in_full(tools, work)
+    restorable = check_restorable(operation, work, manifest.schema_fingerprint, options.check_restorable)
     operation.enter("backup: publish")
-    backup = operation.archive.publish(work, manifest)
+    backup = operation.archive.publish(work, replace(manifest, restorable=restorable))
     operation.give_away("backup")
     return backup
 
@@ -240,6 +243,19 @@ def describe(operation: Operation, backup: Backup) -> list[str]:
     ]
 
 
+def not_restorable(backup: Backup) -> str:
+    """A sentence about a backup of which it is known that pg_restore alone cannot restore it; empty for others."""
+    found = backup.manifest.restorable
+    if found.state != "no":
+        return ""
+    mends = " ".join(dict.fromkeys(failure.mend for failure in found.failures if failure.mend))
+    return "Backup '%s' is whole, but pg_restore alone cannot restore it, since it works with an empty search_path: %s.%s" % (
+        backup.manifest.id,
+        "; ".join("%s: %s" % (failure.object, failure.reason.rstrip(".")) for failure in found.failures[:5]),
+        " Mend it in the database, then back up anew: %s" % mends if mends else " Give the functions in it a search_path of their own.",
+    )
+
+
 def facts_of(backup: Backup) -> dict[str, t.Any]:
     """What a result says of a backup; sizes in bytes."""
     manifest = backup.manifest
@@ -255,6 +271,7 @@ def facts_of(backup: Backup) -> dict[str, t.Any]:
         "server_version": manifest.server_version,
         "server_identifier": manifest.server_identifier,
         "schema_fingerprint": manifest.schema_fingerprint,
+        "restorable": manifest.restorable.to_json(),
     }
 
 
@@ -271,12 +288,11 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
     """The catalogue as data; with ``verify``, every file of every backup is read."""
     backups, unreadable = archive.catalogue(database)
     damaged = {}
-    notes = []
+    foreign: dict[str, list[str]] = {}
     for backup in backups if verify else []:
         try:
-            foreign = verify_files(read_backup(backup.path))
-            if foreign:
-                notes.append(foreign_files_warning(backup, foreign))
+            names = verify_files(read_backup(backup.path))
+            foreign.update({backup.manifest.id: list(names)} if names else {})
         except DbopsError as error:
             damaged[backup.manifest.id] = error.message
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
@@ -286,9 +302,14 @@ def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
         for backup in backups
     ]
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
-    summary += [*damaged.values(), *notes]
-    return Result(
-        False,
-        summary,
-        facts={"backups": [facts_of(backup) for backup in backups], "unreadable": unreadable, "damaged": damaged, "verified": verify},
-    )
+    summary += list(damaged.values())
+    summary += [trouble for trouble in map(not_restorable, backups) if trouble]
+    summary += [foreign_files(backup, foreign.get(backup.manifest.id, ())) for backup in backups if backup.manifest.id in foreign]
+    facts = {
+        "backups": [facts_of(backup) for backup in backups],
+        "unreadable": unreadable,
+        "damaged": damaged,
+        "foreign": foreign,
+        "verified": verify,
+    }
+    return Result(False, summary, facts)

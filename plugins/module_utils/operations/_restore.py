@@ -9,10 +9,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict, dataclass, replace
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_file import as_text
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase, load_all_that_goes
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._load_file import load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
@@ -24,7 +26,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     refreshed_views,
     require_accepted,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
+    create_roles,
+    drop_roles,
+    tell_left_out,
+    without,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
+    Preparation,
     Source,
     announce,
     find_source,
@@ -62,6 +71,8 @@ class RestoreOptions:
     keep: int = -1
     from_other_environment: bool = False
     accept_differences: str = ""
+    missing_roles: str = "refuse"
+    tools_image: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,14 +88,14 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
     """The module's work."""
     if options.backup == UNDO:
         return undo(operation, options)
-    source = find_source(operation, options.backup)
+    source = find_source(operation, options.backup, options.tools_image)
     exists = _database.exists(operation.maintenance, operation.database)
     if exists:
         _swap.require_swappable(operation.maintenance, operation.database)
     operation.enter("restore: check")
     if source.backup:
         require_same_environment(operation, source.backup, options.from_other_environment)
-    require_restorable(operation, source)
+    preparation = require_restorable(operation, source, options.missing_roles)
     if source.made > operation.started_at:
         operation.warnings.append(
             "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
@@ -99,10 +110,12 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         return Result(True, announce(operation, source, lost), facts, diff)
     building = _swap.building_name(operation.database, operation.run_id)
     try:
-        built = _build(operation, source, options, building)
+        create_roles(operation, preparation.create)
+        built = _build(operation, source, preparation, options, building)
         kept = _put_in_place(operation, options, building, source.name, "restore")
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
+        drop_roles(operation, preparation.create)
         raise
     facts.update(replaced=kept, tables=[asdict(table) for table in built.tables], accepted_differences=list(built.accepted))
     saved = _save_replaced(operation, options, kept) if saves and kept else None
@@ -181,28 +194,31 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
     return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
 
 
-def _build(operation: Operation, source: Source, options: RestoreOptions, building: str) -> Built:
+def _build(operation: Operation, source: Source, preparation: Preparation, options: RestoreOptions, building: str) -> Built:
     """Restore into a new database and compare."""
     operation.enter("restore: create")
-    properties = _properties(operation, source)
+    properties = without(_properties(operation, source), preparation.changes.roles, operation.target.address.user)
     new = create_beside(operation, building, properties)
     operation.enter("restore: load")
     tools = operation.tools()
     failures: list[str] = []
-    if source.backup:
+    file = source.file
+    if preparation.as_text:
+        file = inspect_file(as_text(tools, source.archive, operation.work_folder("file"), "archive.sql", source.tools_image))
+    if source.backup and not preparation.as_text:
         loaded = load_all_that_goes(tools, source.backup.path, new, options.jobs)
         failures += loaded.failures
         if loaded.first_try:
             operation.warnings.append(_second_way(new, loaded.first_try))
-    elif source.file:
-        load_file(tools, source.file, building, operation.work_folder("file"))
+    elif file:
+        tell_left_out(operation, load_file(tools, file, building, operation.work_folder("file"), preparation.changes))
     operation.enter("restore: compare")
     with operation.session(building) as connection:
         counted = count_rows(connection, new.search_path)
         if source.backup:
             failures += differs_from_backup(operation, source.backup, counted, connection)
-        elif source.file:
-            failures += differs_from_file(source.file, counted)
+        elif file:
+            failures += differs_from_file(file, counted)
         require_accepted(operation, failures, source.name, options.accept_differences)
         views = refreshed_views(connection)
         unanalyzed = analyze(connection, new.search_path)

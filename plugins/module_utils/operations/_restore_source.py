@@ -10,20 +10,22 @@ import datetime
 import os
 import re
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_file import as_text, failure_of_reading
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import tool_failure
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
-    Backup,
-    foreign_files_warning,
-    read_backup,
-    verify_files,
-)
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import Changes, PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
+    CREATE,
+    REFUSE,
+    SKIP,
+    missing_roles,
+    require_roles,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_newer_rows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
@@ -31,6 +33,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps im
 
 #: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
 _ROOM = 1.2
+
+#: ``\\restrict`` (https://www.postgresql.org/docs/current/app-psql.html): in this minor version of each major one, and in all of later ones.
+_RESTRICT_SINCE = {13: 130022, 14: 140019, 15: 150014, 16: 160010, 17: 170006}
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,18 @@ class Volume:
 
 @dataclass(frozen=True)
 class Source:
-    """What is restored: one of our backups, or a file made by hand."""
+    """What is restored: one of our backups, or a file made by hand. ``tools_image``: whose pg_restore reads it, the server's own if empty."""
 
     backup: Backup | None = None
     file: PlainFile | None = None
+    tools_image: str = ""
+
+    @property
+    def archive(self) -> str:
+        """The path of what only pg_restore can read; empty for plain text."""
+        if self.backup:
+            return self.backup.dump
+        return self.file.path if self.file and self.file.kind == "custom" else ""
 
     @property
     def name(self) -> str:
@@ -70,70 +83,121 @@ class Source:
         return int((self.file.size if self.file else 0) * _ROOM)
 
 
-def find_source(operation: Operation, wanted: str) -> Source:
+@dataclass(frozen=True)
+class Preparation:
+    """What has to be done so that a source can be restored here. ``as_text``: pg_restore makes SQL of it first, and psql runs that."""
+
+    changes: Changes = field(default_factory=Changes)
+    create: tuple[str, ...] = ()
+    as_text: bool = False
+
+
+def find_source(operation: Operation, wanted: str, tools_image: str = "") -> Source:
     """:raises DbopsError: naming what there is."""
+    if tools_image:
+        operation.docker.image(tools_image)  # it has to be there
+    return replace(_find(operation, wanted, tools_image), tools_image=tools_image)
+
+
+def _find(operation: Operation, wanted: str, tools_image: str) -> Source:
     if not wanted:
         raise DbopsError("No backup was named: set dbops_restore_backup to latest, an id, a time, a path, or undo.")
     if wanted.startswith("/"):
         if os.path.isdir(wanted):
             return Source(backup=read_backup(wanted.rstrip("/") or "/"))
         file = inspect_file(wanted)
-        return Source(file=_examine_custom(operation, file) if file.kind == "custom" else file)
+        return Source(file=_examine_custom(operation, file, tools_image) if file.kind == "custom" else file)
     backups, unreadable = operation.archive.catalogue()
     if wanted in unreadable:
         read_backup(os.path.join(operation.archive.folder, wanted))
     return Source(backup=select(backups, wanted, operation.server.identifier, operation.database))
 
 
-def _examine_custom(operation: Operation, file: PlainFile) -> PlainFile:
+def _examine_custom(operation: Operation, file: PlainFile, image: str) -> PlainFile:
     """Have pg_restore read a custom-format file in full, and take from it which server it was made from."""
     tools = operation.tools()
     mounts = ((file.path, "/dbops/file", False),)
     for purpose, option in (("list", "--list"), ("read", "--file=/dev/null")):
-        outcome = tools.run(purpose, ["pg_restore", option, "/dbops/file"], mounts)
+        outcome = tools.run(purpose, ["pg_restore", option, "/dbops/file"], mounts, image=image)
         if outcome.rc != 0:
-            raise DbopsError(
-                tool_failure("pg_restore", outcome, "the file '%s'" % file.path) + " It is cut off or damaged: use another one."
-            )
+            raise failure_of_reading(file.path, file.path, outcome, image or operation.target.container.image)
         version = re.search(r"Dumped from database version: (\d+)", outcome.stdout)
         file = replace(file, server_major=int(version.group(1))) if version else file
     return file
 
 
-def require_restorable(operation: Operation, source: Source) -> None:
-    """Everything that can be known before a byte is restored."""
-    if source.server_major > operation.server.major:
+def require_restorable(operation: Operation, source: Source, missing: str = REFUSE) -> Preparation:
+    """Everything that can be known before a byte is restored. ``missing``: what is done about roles that are not there."""
+    if source.server_major > operation.server.major and not (source.tools_image and source.archive):
         raise DbopsError(
-            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d."
-            % (source.name, source.server_major, operation.server.major, source.server_major)
+            "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d.%s"
+            % (
+                source.name,
+                source.server_major,
+                operation.server.major,
+                source.server_major,
+                " Or, if nothing in it needs the newer version, name an image of that version whose pg_restore makes SQL of it:"
+                " -e dbops_restore_tools_image=postgres:%d" % source.server_major
+                if source.archive
+                else "",
+            )
         )
     if source.backup:
-        foreign = verify_files(source.backup)
-        if foreign:
-            operation.warnings.append(foreign_files_warning(source.backup, foreign))
-        missing = _missing_roles(operation, source.backup)
-        if missing:
-            raise DbopsError(
-                "The backup '%s' needs roles that this server does not have: %s. Create them first, then run this again."
-                % (source.name, ", ".join(missing))
-            )
+        foreign = foreign_files(source.backup, verify_files(source.backup))
+        operation.warnings += [foreign] if foreign else []
     free = data_volume_space(operation)
     if free is not None and free < source.needed:
         raise DbopsError(
             "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
             % (operation.target.container.name, size_text(source.needed), size_text(free))
         )
+    return _prepare(operation, source, missing)
 
 
-def _missing_roles(operation: Operation, backup: Backup) -> list[str]:
-    from_manifest = set(backup.manifest.roles)
+def _prepare(operation: Operation, source: Source, choice: str) -> Preparation:
+    definitions = source.file
+    if source.archive and (source.file or source.tools_image):
+        work = operation.work_folder("definitions")
+        text = as_text(operation.tools(), source.archive, work, "definitions.sql", source.tools_image, ["--schema-only"])
+        definitions = inspect_file(text)
+    needed = _roles_of_backup(operation, source.backup) if source.backup else set()
+    missing = missing_roles(operation, needed | set(definitions.roles if definitions else ()))
+    require_roles(operation, source.name, missing, choice)
+    unknown = _unknown_settings(operation, definitions.settings) if definitions else frozenset()
+    if unknown:
+        operation.warnings.append(
+            "'%s' begins with settings of a newer pg_dump that this server does not know; they are passed over: %s."
+            % (source.name, ", ".join(sorted(unknown)))
+        )
+    if source.file and source.file.encoding and source.file.beyond_ascii:
+        operation.warnings.append(
+            "'%s' is in %s, as Windows' shells save what a program prints, and has letters beyond ASCII. Such a shell may have changed them before:"
+            " look at some of them after the restore. For the next dump let pg_dump write the file itself: pg_dump --file=..."
+            % (source.name, source.file.encoding.upper())
+        )
+    skip = frozenset(missing) if choice == SKIP else frozenset()
+    changes = Changes(unknown, skip, bool(definitions and definitions.restricted) and not _knows_restrict(operation.server.version_number))
+    return Preparation(changes, missing if choice == CREATE else (), bool(source.archive and (source.tools_image or skip)))
+
+
+def _roles_of_backup(operation: Operation, backup: Backup) -> set[str]:
+    """A live database keeps its own settings for roles, so those of the manifest are not needed."""
+    roles = set(backup.manifest.roles)
     if _database.exists(operation.maintenance, operation.database):
-        from_manifest -= {setting.role for setting in backup.manifest.properties.settings}
-    return sorted(role for role in from_manifest if not role.startswith("pg_") and not _role_exists(operation, role))
+        roles -= {setting.role for setting in backup.manifest.properties.settings}
+    return roles
 
 
-def _role_exists(operation: Operation, role: str) -> bool:
-    return value(operation.maintenance, "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) is not None
+def _unknown_settings(operation: Operation, names: t.Sequence[str]) -> frozenset[str]:
+    found = rows(
+        operation.maintenance, "SELECT name FROM unnest(%s::text[]) name WHERE current_setting(name, true) IS NULL", (sorted(set(names)),)
+    )
+    return frozenset(name for (name,) in found)
+
+
+def _knows_restrict(version_number: int) -> bool:
+    """Whether the psql of an image knows the pair of commands: the minor versions of the summer of 2025 brought them."""
+    return version_number >= _RESTRICT_SINCE.get(version_number // 10000, 0)
 
 
 def data_volume_space(operation: Operation) -> int | None:

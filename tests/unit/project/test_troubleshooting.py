@@ -25,6 +25,8 @@ ERRORS = {"DbopsError", "Refused", "ServerError", "EngineError", "Busy", "Interr
 #: Functions that make sentences of which messages are put together.
 SENTENCES = {
     "doubts",
+    "foreign_files",
+    "not_restorable",
     "wrong_server",
     "failure_of",
     "_trouble",

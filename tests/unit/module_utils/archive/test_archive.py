@@ -25,9 +25,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
     MANIFEST,
     Backup,
     Manifest,
-    foreign_files_warning,
+    foreign_files,
     read_backup,
     verify_files,
+    verify_shape,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import parse_time
@@ -296,23 +297,51 @@ def test_a_missing_file_is_found_and_so_is_a_folder_in_its_place(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["dump/toc.dat", "dump", "manifest.json"])
-def test_a_link_in_the_place_of_a_file_is_damage_although_what_it_names_is_right(tmp_path: Path, name: str) -> None:
+def test_a_link_is_damage_although_its_contents_are_right(tmp_path: Path, name: str) -> None:
     backup = published(tmp_path)
-    place = Path(backup.path, name)
-    place.rename(tmp_path / "elsewhere")
-    place.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DbopsError, match="is damaged: '%s' is a symbolic link" % name):
+    path = Path(backup.path, name)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    for verify in (verify_files, verify_shape):
+        with pytest.raises(DbopsError, match=f"is damaged: '{name}' is a symbolic link.*Use another backup"):
+            verify(read_backup(backup.path))
+
+
+def test_a_link_that_belongs_to_nobody_is_damage_too(tmp_path: Path) -> None:
+    backup = published(tmp_path)
+    Path(backup.path, "dump", "2.dat").symlink_to("/nowhere")
+    with pytest.raises(DbopsError, match=r"'dump/2\.dat' is a symbolic link"):
         verify_files(backup)
 
 
-def test_files_that_are_no_part_of_a_backup_are_named(tmp_path: Path) -> None:
+def test_foreign_files_are_named_and_do_no_harm(tmp_path: Path) -> None:
     backup = published(tmp_path)
-    for name in ("dump/toc.dat.bak", "core", "manifest.json.tmp", "dump/.nfs0001"):
+    names = ("core", "dump/.nfs0001", "dump/toc.dat.bak", "manifest.json.tmp")
+    for name in names:
         Path(backup.path, name).write_text("x")
-    foreign = verify_files(backup)
-    assert foreign == ["core", "dump/.nfs0001", "dump/toc.dat.bak", "manifest.json.tmp"]
-    warning = foreign_files_warning(backup, foreign)
-    assert all("'%s'" % name in warning for name in foreign) and backup.manifest.id in warning
+    assert verify_files(backup) == names
+    sentence = foreign_files(backup, names)
+    assert all("'%s'" % name in sentence for name in names) and "Nothing is restored from them" in sentence
+    assert foreign_files(backup, ()) == ""
+    assert "'4' and 4 more" in foreign_files(backup, [str(number) for number in range(9)])
+
+
+@pytest.mark.parametrize("name", ["1.dat", "1.dat.lz4", "1.dat.zst", "toc.dat.gz"])
+def test_a_foreign_file_that_pg_restore_might_read_instead_is_damage(tmp_path: Path, name: str) -> None:
+    """It takes 1.dat before 1.dat.gz, and does not ask which of them was checksummed."""
+    backup = published(tmp_path)
+    Path(backup.path, "dump", name).write_text("x")
+    with pytest.raises(DbopsError, match=f"'dump/{name}' is none of its own, and pg_restore might read it"):
+        verify_files(backup)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    backup = published(tmp_path)
+    path = Path(backup.path, "dump", "toc.dat")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DbopsError, match="is not a plain file"):
+        verify_files(backup)
 
 
 def test_the_checksum_is_sha256(tmp_path: Path) -> None:

@@ -12,12 +12,19 @@ import re
 import stat
 import time
 import tracemalloc
+import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _plain_file
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile, decompress, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump_text
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import (
+    Changes,
+    PlainFile,
+    inspect_file,
+    needs_rewriting,
+    rewrite,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import recorded
 
@@ -62,11 +69,11 @@ def test_a_whole_dump_passes_whatever_its_rows_say(tmp_path: Path, contents: str
 def test_a_compressed_dump_passes_and_unpacks_to_a_private_file(tmp_path: Path) -> None:
     found = look(tmp_path, gzip.compress(WHOLE.encode()), "dump.sql.gz")
     assert (found.kind, found.server_major) == ("sql.gz", 17)
-    decompress(found, str(tmp_path / "plain"))
+    rewrite(found, str(tmp_path / "plain"), Changes())
     assert (tmp_path / "plain").read_text(encoding="utf-8") == WHOLE
     assert stat.S_IMODE((tmp_path / "plain").stat().st_mode) == 0o600
     with pytest.raises(FileExistsError):
-        decompress(found, str(tmp_path / "plain"))
+        rewrite(found, str(tmp_path / "plain"), Changes())
 
 
 def test_a_custom_dump_is_known_by_its_first_bytes(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_a_row_of_many_megabytes_passes_in_constant_memory(tmp_path: Path) -> No
 
 
 def test_pieces_of_a_long_row_are_not_taken_for_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_plain_file, "_LINE_BYTES", 128)
+    monkeypatch.setattr(_dump_text, "LINE_BYTES", 128)
     row = ("9\t9\t" + "x" * 200)[:128] + "\\.\n"
     assert passes(tmp_path, WHOLE.replace("1\t1\tfirst", row + "\\! id\n1\t1\tfirst"))
 
@@ -194,8 +201,95 @@ def test_what_pg_dump_did_not_write_is_refused(tmp_path: Path, contents: str) ->
         look(tmp_path, contents)
 
 
-def test_utf_16_is_refused(tmp_path: Path) -> None:
-    assert not passes(tmp_path, WHOLE.encode("utf-16"))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_what_windows_makes_of_a_dump_is_read_as_utf_8(tmp_path: Path, encoding: str, packed: bool) -> None:
+    text = WHOLE.replace("first", "früh\u2028 日本").replace("\n", "\r\n")
+    contents = text.encode(encoding)
+    found = look(tmp_path, gzip.compress(contents) if packed else contents)
+    assert (found.encoding, found.beyond_ascii, found.rows) == (encoding, True, look(tmp_path, WHOLE).rows)
+    found = look(tmp_path, gzip.compress(contents) if packed else contents)
+    assert needs_rewriting(found, Changes())
+    assert rewrite(found, str(tmp_path / "plain"), Changes()) == []
+    expected = text.replace("SET client_encoding = 'UTF8';\r\n", "SET client_encoding = 'UTF8';\n")
+    assert (tmp_path / "plain").read_bytes().decode() == expected
+
+
+def test_a_mark_of_both_byte_orders_is_known(tmp_path: Path) -> None:
+    assert look(tmp_path, "\ufeff".encode("utf-16-be") + WHOLE.encode("utf-16-be")).encoding == "utf-16"
+
+
+def test_a_wide_dump_of_another_encoding_is_loaded_as_utf_8(tmp_path: Path) -> None:
+    found = look(tmp_path, WHOLE.replace("client_encoding = 'UTF8'", "client_encoding = 'LATIN1'").encode("utf-16"))
+    rewrite(found, str(tmp_path / "plain"), Changes())
+    assert "client_encoding = 'UTF8'" in (tmp_path / "plain").read_text()
+
+
+def test_a_wide_dump_that_was_cut_in_a_letter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DbopsError, match="cut off"):
+        look(tmp_path, WHOLE.encode("utf-16")[:-1])
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_mark_before_utf_8_does_no_harm(tmp_path: Path, newline: str) -> None:
+    found = look(tmp_path, "\ufeff" + WHOLE.replace("\n", newline))
+    assert (found.encoding, found.rows) == ("", look(tmp_path, WHOLE).rows)
+    assert "transaction_timeout" in found.settings
+
+
+def test_bytes_that_are_not_utf_8_are_refused_where_the_file_says_that_it_is(tmp_path: Path) -> None:
+    latin = WHOLE.replace("first", "früh").encode("latin-1")
+    line = WHOLE[: WHOLE.index("first")].count("\n") + 1
+    with pytest.raises(DbopsError, match=rf"says that its text is UTF-8, but it is not: near line {line} is the byte 0xfc.*iconv"):
+        look(tmp_path, latin)
+    assert passes(tmp_path, latin.replace(b"'UTF8'", b"'LATIN1'"))
+    assert look(tmp_path, WHOLE.replace("first", "früh")).beyond_ascii
+
+
+# --- what is not for this server ------------------------------------------------------------------------------------------
+
+
+def rewritten(folder: Path, contents: str, **changes: t.Any) -> str:
+    (folder / "plain").unlink(missing_ok=True)
+    rewrite(look(folder, contents), str(folder / "plain"), Changes(**changes))
+    return (folder / "plain").read_text(encoding="utf-8")
+
+
+def test_only_settings_of_the_preamble_are_passed_over(tmp_path: Path) -> None:
+    line = "SET transaction_timeout = 0;\n"
+    body = "CREATE FUNCTION public.f() RETURNS void LANGUAGE sql AS $$\n%s$$;\n%s" % (line, line)
+    contents = WHOLE.replace("\n" + CLOSING, "\n" + body + CLOSING).replace("1\t1\tfirst", line + "1\t1\tfirst")
+    found = look(tmp_path, contents)
+    assert found.settings == (
+        *("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout", "client_encoding"),
+        *("standard_conforming_strings", "check_function_bodies", "xmloption", "client_min_messages", "row_security"),
+    )
+    assert rewritten(tmp_path, contents, settings=frozenset({"transaction_timeout"})) == contents.replace(line, "", 1)
+
+
+def test_the_pair_around_a_dump_goes_where_psql_does_not_know_it(tmp_path: Path) -> None:
+    assert look(tmp_path, WHOLE).restricted and not look(tmp_path, OLDER).restricted
+    left = rewritten(tmp_path, WHOLE, restrict=True)
+    assert left == re.sub(r"\\(un)?restrict \w+\n", "", WHOLE)
+
+
+def test_roles_are_those_of_statements_and_not_of_rows_and_strings(tmp_path: Path) -> None:
+    row = "GRANT SELECT ON TABLE public.t TO in_a_row;\n"
+    body = "CREATE FUNCTION public.f() RETURNS void LANGUAGE sql AS $$\n%s$$;\n" % row.replace("in_a_row", "in_a_body")
+    grants = 'GRANT SELECT ON TABLE public.t TO "READWRITE_test";\nALTER TABLE public."a\nb" OWNER TO reader;\n'
+    contents = WHOLE.replace("\n" + CLOSING, "\n" + body + grants + CLOSING).replace("1\t1\tfirst", row + "1\t1\tfirst")
+    before = look(tmp_path, WHOLE).roles
+    assert look(tmp_path, contents).roles == {**before, "READWRITE_test": 1, "reader": before.get("reader", 0) + 1}
+    assert rewritten(tmp_path, contents, roles=frozenset({"READWRITE_test"})) == contents.replace(grants.partition("\n")[0] + "\n", "")
+    assert rewrite(look(tmp_path, contents), str(tmp_path / "other"), Changes(roles=frozenset({"READWRITE_test"}))) == [
+        'GRANT SELECT ON TABLE public.t TO "READWRITE_test";'
+    ]
+
+
+def test_a_dump_without_changes_is_written_byte_by_byte(tmp_path: Path) -> None:
+    for contents in (WHOLE, INSERTS, OLDER, WHOLE.replace("\n", "\r\n")):
+        rewritten(tmp_path, contents)
+        assert (tmp_path / "plain").read_bytes() == contents.encode()
 
 
 def test_a_dump_of_a_whole_server_is_refused(tmp_path: Path) -> None:

@@ -211,6 +211,14 @@ def test_a_database_without_any_backup() -> None:
     assert finding.command == "ansible-playbook backup.yml -l chat-production"
 
 
+def test_a_backup_that_pg_restore_alone_cannot_restore() -> None:
+    trouble = replace(WELL.backups, restorable="no", restorable_trouble="It cannot be restored as it is.")
+    [finding] = found("restorable", backups=trouble)
+    assert (finding.light, finding.sentence) == (Light.RED, "It cannot be restored as it is.")
+    assert light_of("restorable", place=PREVIEW, backups=trouble) == "yellow"
+    assert light_of("restorable", backups=replace(WELL.backups, restorable="unknown")) == "green"
+
+
 def test_a_backup_that_is_not_whole_and_one_that_cannot_be_read() -> None:
     assert light_of("backups", backups=replace(WELL.backups, intact=False)) == "red"
     [finding] = found("backups", backups=replace(WELL.backups, unreadable=("a", "b", "c", "d")))

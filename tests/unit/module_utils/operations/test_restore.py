@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _load
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _load, _load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._health import Recovery
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
@@ -52,6 +55,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
 NEXT = "chat_next_" + RUN
 KEPT = "chat_before_restore_20261123T030000"
 BACKEND = container()
+UNRESTRICTED = re.sub(r"\\(un)?restrict \w+\n", "", recorded("pg_dump_17.sql"))
 COUNTED = (TableRows("public", "users", 3), TableRows("public", "messages", 5))
 DF = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 100000 1 99999 1%% /data\n".replace("%%", "%")
 
@@ -63,7 +67,8 @@ class Stage:
         self.folder = folder
         self.journal: list[str] = []
         self.present = ["chat"]
-        self.roles = ["chat_owner", "reader"]
+        self.roles = ["chat_owner", "reader", "postgres"]
+        self.unknown_settings: list[str] = []
         self.kept: list[tuple[str, str]] = []
         self.counted = COUNTED
         self.snapshot = SCHEMA
@@ -74,7 +79,12 @@ class Stage:
         self.connection = FakeConnection(
             {
                 "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] in self.present else [],
-                "SELECT 1 FROM pg_roles": lambda _text, parameters: [(1,)] if parameters[0] in self.roles else [],
+                "SELECT rolname FROM pg_roles": lambda _text, parameters: [
+                    (name,) for name in parameters[0] if name in self.roles or name == "pg_read_all_data"
+                ],
+                "current_setting(name, true)": lambda _text, parameters: [
+                    (name,) for name in parameters[0] if name in self.unknown_settings
+                ],
                 "data_directory": [("/var/lib/postgresql/data",)],
                 "FROM pg_db_role_setting": lambda _text, parameters: self.kept if parameters == ("dbops.kept",) else [],
                 "pg_database_size": [(4096,)],
@@ -116,7 +126,7 @@ class Stage:
         return published(self.folder, id="chat_before-%d" % len(self.journal), created="2020-01-01T00:00:00Z")
 
     def publish(self, **changes: t.Any) -> t.Any:
-        return published(self.folder, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
+        return published(self.folder, SCHEMA, **{"run_id": OTHER_RUN, "schema_fingerprint": fingerprint(SCHEMA), **changes})
 
     def operation(self, **changes: t.Any) -> Operation:
         self.running = operation(self.folder, self.connection, self.docker, backends=(BACKEND,), risk=Risk.OVERWRITE, **changes)
@@ -383,7 +393,7 @@ def test_a_failure_before_the_swap_is_done_drops_the_copy_and_leaves_the_live_on
 def test_files_beside_a_backups_own_are_a_warning(stage: Stage) -> None:
     Path(stage.publish().path, "core").write_bytes(b"x")
     assert stage.restore(check_mode=True).changed
-    assert "holds files that are not part of it, and that nothing is restored from: 'core'." in stage.running.warnings[0]
+    assert "lie files that are none of its own: 'core'. Nothing is restored from them" in stage.running.warnings[0]
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_made(stage: Stage) -> None:
@@ -509,11 +519,76 @@ def test_a_newer_dump_is_refused(stage: Stage) -> None:
         stage.restore()
 
 
-def test_missing_roles_are_named_before_the_restore(stage: Stage) -> None:
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_missing_roles_are_named_before_the_restore(stage: Stage, check_mode: bool) -> None:
     stage.roles = []
-    stage.publish(roles=("chat_owner", "pg_read_all_data", "writer"))
-    with pytest.raises(DbopsError, match=r"needs roles that this server does not have: chat_owner, writer\."):
+    stage.publish(roles=("chat_owner", "pg_read_all_data", 'the "writer"'))
+    with pytest.raises(
+        DbopsError, match=r"needs roles that this server does not have: chat_owner, the \"writer\"\. Nothing was begun"
+    ) as refusal:
+        stage.restore(check_mode=check_mode)
+    assert 'CREATE ROLE "chat_owner"; CREATE ROLE "the ""writer""";' in refusal.value.message
+    assert "dbops_restore_missing_roles=create" in refusal.value.message and "=skip" in refusal.value.message
+    assert stage.changes == []
+
+
+def test_roles_of_another_version_cannot_be_made(stage: Stage) -> None:
+    stage.publish(roles=("pg_of_tomorrow",))
+    for choice in ("refuse", "create"):
+        with pytest.raises(DbopsError, match=r"cannot be made here: pg_of_tomorrow\..*missing_roles=skip"):
+            stage.restore(missing_roles=choice)
+
+
+def test_missing_roles_are_made_without_login_and_gone_where_the_restore_fails(stage: Stage) -> None:
+    stage.publish(roles=("chat_owner", "writer"))
+    assert stage.restore(check_mode=True, missing_roles="create").changed
+    assert stage.changes == []
+    stage.restore(missing_roles="create")
+    assert "CREATE ROLE writer NOLOGIN" in stage.changes and not [line for line in stage.changes if "DROP ROLE" in line]
+    assert any("made, without login and password" in warning and "writer" in warning for warning in stage.running.warnings)
+    stage.fails["load"] = DbopsError("no")
+    with pytest.raises(DbopsError, match="no"):
+        stage.restore(missing_roles="create")
+    assert "DROP ROLE IF EXISTS writer" in stage.changes
+
+
+def test_missing_roles_are_left_out_of_a_backup(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = UNRESTRICTED
+    grant = "GRANT SELECT ON TABLE public.users TO writer;\n"
+    write_text_of(
+        stage, monkeypatch, text.replace("\n-- PostgreSQL database dump complete", "\n" + grant + "-- PostgreSQL database dump complete")
+    )
+    stage.publish(roles=("chat_owner", "writer"))
+    loaded = []
+    monkeypatch.setattr(_load_file, "tool_failure", lambda *_all: "")
+    run = stage.docker.run
+
+    def read(job: t.Any, timeout: float | None = None) -> Outcome:
+        if job.argv[0] == "psql":
+            loaded.append(Path(job.mounts[-1][0]).read_text())
+        return run(job, timeout)
+
+    monkeypatch.setattr(stage.docker, "run", read)
+    stage.restore(missing_roles="skip")
+    assert loaded == [UNRESTRICTED]
+    assert any(warning.startswith("Left out") and grant.strip() in warning for warning in stage.running.warnings)
+    assert not [line for line in stage.changes if "CREATE ROLE" in line]
+
+
+def test_a_newer_backup_is_read_by_the_tools_of_another_image(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text_of(stage, monkeypatch, recorded("pg_dump_17.sql"))
+    stage.publish(server_version_number=180001)
+    with pytest.raises(DbopsError, match=r"tools_image=postgres:18"):
         stage.restore()
+    with pytest.raises(EngineError, match="docker pull postgres:18"):
+        stage.restore(tools_image="postgres:18")
+    stage.docker.images["postgres:18"] = Image("sha256:newer", {}, (), {})
+    stage.unknown_settings = ["transaction_timeout"]
+    stage.docker.jobs.clear()
+    assert stage.restore(tools_image="postgres:18").changed
+    by = [(job.argv[0], job.image) for job in stage.docker.jobs]
+    assert by == [("pg_restore", "postgres:18"), ("pg_restore", "postgres:18"), ("psql", "sha256:server")]
+    assert [warning for warning in stage.running.warnings if "transaction_timeout" in warning]
 
 
 def test_too_little_room_on_the_data_volume_is_refused(stage: Stage) -> None:
@@ -563,11 +638,21 @@ def file_in(folder: Path, text: str) -> str:
 
 
 def test_a_file_is_loaded_by_psql_in_one_transaction_and_compared_with_its_own_rows(stage: Stage, tmp_path: Path) -> None:
-    result = stage.restore(file_in(tmp_path, recorded("pg_dump_17.sql")))
+    result = stage.restore(file_in(tmp_path, UNRESTRICTED))
     argv = stage.docker.jobs[0].argv
     assert argv[0] == "psql" and {"--single-transaction", "--set=ON_ERROR_STOP=1", "--no-psqlrc"} <= set(argv)
     assert stage.docker.jobs[0].mounts[-1] == (str(tmp_path / "old.sql"), "/dbops/file", False)
     assert "every count compared with the rows in the file" in result.summary[0]
+
+
+@pytest.mark.parametrize(("version", "goes"), [(140018, True), (140019, False), (170005, True), (170006, False), (180000, False)])
+def test_the_commands_around_a_dump_go_where_psql_does_not_know_them(stage: Stage, tmp_path: Path, version: int, goes: bool) -> None:
+    running = stage.operation()
+    running.server = replace(running.server, version_number=version)
+    preparation = require_restorable(
+        running, find_source(running, file_in(tmp_path, recorded("pg_dump_17.sql").replace("database version 17", "database version 14")))
+    )
+    assert preparation.changes.restrict is goes
 
 
 def test_a_compressed_file_is_unpacked_privately_first_and_gone_afterwards(stage: Stage, tmp_path: Path) -> None:
@@ -618,7 +703,22 @@ def test_a_file_whose_tables_are_not_known_by_that_name_is_not_refused_for_it(st
     assert stage.restore(file_in(tmp_path, old)).changed
 
 
-def test_a_custom_file_is_loaded_by_pg_restore(stage: Stage, tmp_path: Path) -> None:
+def write_text_of(stage: Stage, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """What pg_restore writes where it is to make SQL of an archive."""
+    run = stage.docker.run
+
+    def play(job: t.Any, timeout: float | None = None) -> Outcome:
+        for word in job.argv:
+            if word.startswith("--file=/dbops/text/"):
+                folder = next(source for source, destination, _writable in job.mounts if destination == "/dbops/text")
+                Path(folder, word.rpartition("/")[2]).write_text(text)
+        return run(job, timeout)
+
+    monkeypatch.setattr(stage.docker, "run", play)
+
+
+def test_a_custom_file_is_loaded_by_pg_restore(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_text_of(stage, monkeypatch, recorded("pg_dump_17.sql"))
     (tmp_path / "old.dump").write_bytes(b"PGDMP and so on")
     result = stage.restore(str(tmp_path / "old.dump"))
     assert [job.argv[0] for job in stage.docker.jobs if "--exit-on-error" in job.argv] == ["pg_restore"]

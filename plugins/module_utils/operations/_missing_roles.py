@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Roles that a restore needs and this server does not have: refused with the statements that make them, made, or left out."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+
+REFUSE, CREATE, SKIP = "refuse", "create", "skip"
+
+#: How many statements that were left out are told one by one.
+_TOLD = 20
+
+
+def missing_roles(operation: Operation, needed: t.Iterable[str]) -> tuple[str, ...]:
+    wanted = sorted(set(needed))
+    present = {name for (name,) in rows(operation.maintenance, "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (wanted,))}
+    return tuple(name for name in wanted if name not in present)
+
+
+def require_roles(operation: Operation, name: str, missing: tuple[str, ...], choice: str) -> None:
+    """:raises DbopsError: where roles are missing and nothing was said about them, or they cannot be made."""
+    reserved = [role for role in missing if role.startswith("pg_")]
+    if reserved and choice != SKIP:
+        raise DbopsError(
+            "'%s' needs roles of another PostgreSQL version, which cannot be made here: %s. Nothing was begun. To leave out what they are"
+            " granted, add: -e dbops_restore_missing_roles=skip" % (name, ", ".join(reserved))
+        )
+    if missing and choice == REFUSE:
+        raise DbopsError(
+            "'%s' needs roles that this server does not have: %s. Nothing was begun. Make them: %s Or add: -e dbops_restore_missing_roles=create"
+            " (makes them, without login), or =skip (leaves out what they own and what they are granted)."
+            % (name, ", ".join(missing), " ".join(_statement(role) for role in missing))
+        )
+    if missing:
+        operation.warnings.append(
+            "Roles that '%s' needs and this server does not have are %s: %s."
+            % (
+                name,
+                "made, without login and password (ALTER ROLE ... LOGIN PASSWORD ... for those that an application uses)"
+                if choice == CREATE
+                else "left out: what they own belongs to '%s', what they are granted is not" % operation.target.address.user,
+                ", ".join(missing),
+            )
+        )
+
+
+def create_roles(operation: Operation, roles: t.Iterable[str]) -> None:
+    for role in roles:
+        execute(operation.maintenance, sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+
+
+def drop_roles(operation: Operation, roles: t.Iterable[str]) -> None:
+    """Roles that were made for a restore that failed; one that owns something by now stays, and harms nobody."""
+    for role in roles:
+        attempt(operation.maintenance, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def tell_left_out(operation: Operation, statements: t.Sequence[str]) -> None:
+    if statements:
+        more = "; and %d more" % (len(statements) - _TOLD) if len(statements) > _TOLD else ""
+        operation.warnings.append(
+            "Left out or changed, since roles are missing: %s%s" % (" ".join(text[:200] for text in statements[:_TOLD]), more)
+        )
+
+
+def without(properties: _database.Properties, roles: t.Collection[str], user: str) -> _database.Properties:
+    """What belongs to the database itself, without these roles."""
+    return replace(
+        properties,
+        owner=user if properties.owner in roles else properties.owner,
+        grants=None if properties.grants is None else tuple(grant for grant in properties.grants if grant.grantee not in roles),
+        settings=tuple(setting for setting in properties.settings if setting.role not in roles),
+    )
+
+
+def _statement(role: str) -> str:
+    return 'CREATE ROLE "%s";' % role.replace('"', '""')
