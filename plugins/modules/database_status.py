@@ -86,6 +86,7 @@ findings:
       light: red
       sentence: There is no backup of database 'chat'.
       command: ansible-playbook backup.yml -l chat-production
+      detail: ""
 state:
   description:
     - Everything that was read, null where it is not known. Sizes are bytes, times RFC 3339 in UTC, durations seconds.

@@ -60,6 +60,23 @@ def test_the_next_reset_is_a_copy_of_the_baseline_until_what_made_it_changes(
     assert preview.value("SELECT oid FROM pg_database WHERE datname = 'chat_preview_baseline'") != made
 
 
+def test_a_baseline_of_another_collation_version_is_made_anew(v2: None, controller: Controller, preview: Server) -> None:
+    """A change of the image's C library leaves the old versions behind; PostgreSQL copies no template that has one."""
+    if preview.value("SHOW server_version_num") < "150000":
+        pytest.skip("before 15 a database has no such version")
+    assert controller.run("preview_reset", "-l", "preview").ok
+    preview.do("UPDATE pg_database SET datcollversion = '2.31' WHERE datname <> 'template0'", database="postgres")
+    try:
+        again = controller.run("preview_reset", "-l", "preview")
+        assert again.ok, again.output
+        assert again.result()["baseline_rebuilt"]
+        third = controller.run("preview_reset", "-l", "preview")
+        assert third.ok and not third.result()["baseline_rebuilt"], third.output
+    finally:
+        for (name,) in preview.rows("SELECT datname FROM pg_database WHERE datname <> 'template0'", database="postgres"):
+            preview.do(f'ALTER DATABASE "{name}" REFRESH COLLATION VERSION', database="postgres")
+
+
 @pytest.mark.long
 def test_a_baseline_that_somebody_has_changed_never_goes_live(v2: None, controller: Controller, preview: Server) -> None:
     assert controller.run("preview_reset", "-l", "preview").ok

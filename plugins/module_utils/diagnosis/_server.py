@@ -401,7 +401,16 @@ def check_collations(facts: Facts) -> list[Finding]:
                 "Database '%s' was made with version %s of its collation, the image has %s."
                 % (database.name, database.collation, database.collation_now),
                 "Indexes on text may be in the wrong order: rows are not found, and duplicates get in.",
-                (facts.psql("REINDEX DATABASE CONCURRENTLY " + quoted), facts.psql("ALTER DATABASE %s REFRESH COLLATION VERSION" % quoted)),
+                (
+                    facts.psql("REINDEX DATABASE CONCURRENTLY " + quoted),
+                    facts.psql("ALTER DATABASE %s REFRESH COLLATION VERSION" % quoted),
+                    "# the server's own databases, from which others are made:",
+                    *(
+                        facts.psql(statement, name)
+                        for name in ("postgres", "template1")
+                        for statement in ("REINDEX DATABASE %s" % name, "ALTER DATABASE %s REFRESH COLLATION VERSION" % name)
+                    ),
+                ),
             )
         )
     return found

@@ -92,7 +92,12 @@ def _word(text: str) -> str:
 
 
 def _reindex(place: Place) -> str:
-    return _psql(place, 'REINDEX DATABASE "%s"' % place.database.replace('"', '""'))
+    return _psql(place, 'REINDEX DATABASE "%s"' % _inner(place.database))
+
+
+def _inner(name: str) -> str:
+    """A name for between double quotes."""
+    return name.replace('"', '""')
 
 
 def _playbook(place: Place, name: str, *further: str) -> str:
@@ -367,8 +372,8 @@ def _migrations(seen: Observed, _limits: Limits) -> list[Finding]:
         found.append(Finding("migration", Light.YELLOW, "Whether a migration is pending is not known. " + pending.trouble, show))
     failed = seen.failed_operation
     if failed:
-        sentence = "The last %s failed, %s: %s" % (failed["operation"], failed["finished"], failed["message"])
-        found.append(Finding("operation", Light.YELLOW, sentence, command_in(failed["message"])))
+        sentence = "The last %s failed, %s." % (failed["operation"], failed["finished"])
+        found.append(Finding("operation", Light.YELLOW, sentence, command_in(failed["message"]), failed["message"]))
     return found
 
 
@@ -419,7 +424,10 @@ def _collations(seen: Observed, _limits: Limits) -> list[Finding]:
             known.actual,
             known.recorded,
         )
-        found.append(Finding("collation", Light.YELLOW, sentence, _reindex(seen.place)))
+        then = [_psql(seen.place, 'ALTER DATABASE "%s" REFRESH COLLATION VERSION' % _inner(seen.place.database))]
+        then += [_psql(seen.place, "ALTER DATABASE %s REFRESH COLLATION VERSION" % name) for name in ("postgres", "template1")]
+        detail = "When its indexes are built anew, and where the server's own databases differ too: %s" % " ; ".join(then)
+        found.append(Finding("collation", Light.YELLOW, sentence, _reindex(seen.place), detail))
     if known.others:
         sentence = "%s in use changed with the image: indexes that use them may be wrong." % count_text(known.others, "collation")
         found.append(Finding("collation", Light.YELLOW, sentence, _reindex(seen.place)))

@@ -30,15 +30,20 @@ class Light(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is the matter: the check that found it, a sentence, and what to type (empty where there is no one command)."""
+    """What is the matter: the check that found it, a sentence, and what to type (empty where there is no one command).
+
+    ``detail``: more about it, for whoever looks closer.
+    """
 
     check: str
     light: Light
     sentence: str
     command: str = ""
+    detail: str = ""
 
     def to_json(self) -> dict[str, str]:
-        return {"check": self.check, "light": self.light.word, "sentence": self.sentence, "command": self.command}
+        facts = {"check": self.check, "light": self.light.word, "sentence": self.sentence, "command": self.command}
+        return dict(facts, detail=self.detail)
 
 
 @dataclass(frozen=True)

@@ -293,6 +293,7 @@ def _below(rows: t.Sequence[Row]) -> list[str]:
         for finding in row["findings"]:
             lines += wrapped("  %-6s  " % finding["light"], finding["sentence"])
             lines += ["          $ " + finding["command"]] if finding["command"] else []
+            lines += wrapped("          ", finding["detail"]) if finding.get("detail") else []
         lines += [line for label, text in row["facts"] for line in wrapped("  %-18s  " % label, text)] if in_full else []
     return lines
 

@@ -123,14 +123,19 @@ def last_migration(history: History) -> dict[str, t.Any] | None:
 
 
 def failed_operation(history: History) -> dict[str, t.Any] | None:
-    """The newest operation, where it failed; what was refused has touched nothing."""
-    ended = [entry for entry in history if entry.get("result") in ("ok", "failed")]
+    """The newest operation, where it failed; what was refused, or named a backup that cannot be restored, has touched nothing."""
+    ended = [entry for entry in history if entry.get("result") in ("ok", "failed") and not _never_began(entry)]
     if not ended or ended[-1]["result"] == "ok":
         return None
     entry = ended[-1]
     message = str(entry.get("message", ""))
     message = message[:_MESSAGE_LENGTH] + "…" if len(message) > _MESSAGE_LENGTH else message
     return {"operation": entry.get("operation", ""), "finished": entry.get("finished", ""), "message": message}
+
+
+def _never_began(entry: dict[str, t.Any]) -> bool:
+    """A restore that ended while it looked at what it was given: a mistake at the keyboard is no state of the database."""
+    return entry["result"] == "failed" and entry.get("operation") == "restore" and set(entry.get("phases") or ()) <= {"restore: check"}
 
 
 def nothing_pending(history: History, runner: Runner, schema: str) -> bool:

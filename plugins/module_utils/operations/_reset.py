@@ -45,6 +45,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.preview._kept_table
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._usage import last_use
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows, differences
@@ -183,13 +184,16 @@ def _find_builder(operation: Operation, options: ResetOptions, properties: _data
     backend = operation.target.backend()
     migrate = find_runner(operation.docker, backend, command_of(options.runner, "migrate"), options.image)
     seed = find_runner(operation.docker, backend, command_of(options.seed, "seed"), options.image) if options.seed else None
-    return Builder(migrate, seed, fingerprint_of(migrate, seed, properties))
+    sorting = collation_version(operation.maintenance, operation.database)
+    return Builder(migrate, seed, fingerprint_of(migrate, seed, properties, (operation.target.container.image_id, sorting.actual)))
 
 
 def _current_baseline(operation: Operation, options: ResetOptions, builder: Builder) -> Baseline | None:
     """The baseline, unless something of what made it has changed since."""
     baseline = read_baseline(operation.maintenance, operation.database)
-    return baseline if baseline and baseline.fingerprint == builder.fingerprint and not options.rebuild else None
+    # PostgreSQL copies no template that was made by another version of the collation.
+    aged = collation_version(operation.maintenance, baseline_name(operation.database)).differs
+    return baseline if baseline and baseline.fingerprint == builder.fingerprint and not options.rebuild and not aged else None
 
 
 def _build_in_sandbox(operation: Operation, options: ResetOptions, builder: Builder) -> Fresh:

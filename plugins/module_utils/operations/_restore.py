@@ -42,6 +42,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
     source_facts,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
+from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
@@ -100,6 +101,7 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
         operation.warnings.append(
             "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
         )
+    sorted_by = collation_version(operation.maintenance, operation.database)
     saves = exists and options.backup_first
     if saves:
         require_space(operation)
@@ -121,9 +123,15 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
     saved = _save_replaced(operation, options, kept) if saves and kept else None
     facts["backup_before"] = facts_of(saved) if saved else None
     dropped = _swap.drop_kept(operation.maintenance, operation.database, options.keep) if saved or not saves else []
+    summary = _report(operation, source, built, kept, facts, dropped)
+    if sorted_by.differs:
+        summary.append(
+            "The database was made with version %s of its collation, the image has %s: the restored one was built with the present version,"
+            " so its indexes are right." % (sorted_by.recorded, sorted_by.actual)
+        )
     return Result(
         True,
-        _report(operation, source, built, kept, facts, dropped),
+        summary,
         facts,
         diff,
         {"source": source.name, "replaced": kept, "rows_lost": lost, "accepted_differences": list(built.accepted)},
@@ -144,7 +152,7 @@ def _save_replaced(operation: Operation, options: RestoreOptions, kept: str) -> 
     except DbopsError as error:
         operation.warnings.append(
             "The restore is done, but the backup of what it replaced failed: %s Nothing of it is lost: it is kept as '%s'; do not drop that"
-            " before you have saved it." % (error.message, kept)
+            " before you have saved it. To go back to it: %s" % (error.message, kept, operation.restore_command("undo"))
         )
         return None
 
@@ -185,6 +193,12 @@ def undo(operation: Operation, options: RestoreOptions) -> Result:
             diff,
         )
     _swap.require_swappable(operation.maintenance, operation.database)
+    sorted_by = collation_version(operation.maintenance, previous.name)
+    if sorted_by.differs:
+        operation.warnings.append(
+            "'%s' was made with version %s of its collation, the image has %s: its indexes on text may be in the wrong order. Run diagnose.yml"
+            " for the lines that put that right." % (previous.name, sorted_by.recorded, sorted_by.actual)
+        )
     _stamp(operation, previous.name, "", keep_seeds=True)
     facts["replaced"] = _put_in_place(operation, options, previous.name, previous.name, "undo")
     summary = [

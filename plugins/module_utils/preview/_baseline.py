@@ -62,9 +62,13 @@ def baseline_name(database: str) -> str:
     return _database.derived_name(database, "_baseline")
 
 
-def fingerprint_of(migrate: Runner, seed: Runner | None, properties: _database.Properties) -> str:
-    """16 hexadecimal digits for all that decides what a fresh database holds: image, commands, encoding and locale."""
+def fingerprint_of(migrate: Runner, seed: Runner | None, properties: _database.Properties, server: t.Sequence[str]) -> str:
+    """16 hexadecimal digits for all that decides what a fresh database holds: image, commands, encoding and locale.
+
+    :param server: the server's image, and the version by which it sorts text: indexes are made by both.
+    """
     made_of = [migrate.image_id, list(migrate.argv), list(seed.argv) if seed else []]
+    made_of += server
     made_of += [properties.encoding, properties.collate, properties.ctype, properties.provider, properties.locale]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
 

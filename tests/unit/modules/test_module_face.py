@@ -336,6 +336,7 @@ def test_what_cannot_be_reached_is_an_answer_of_a_module_that_examines(stage: St
         "light": "red",
         "sentence": stage.error.message.replace(SECRET, MASK),
         "command": "docker start chat-postgres-prod",
+        "detail": "",
     }
     assert list(stage.folder.iterdir()) == []
 

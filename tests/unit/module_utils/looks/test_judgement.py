@@ -294,6 +294,7 @@ def test_the_last_operation_that_failed_shows_its_way_back() -> None:
     message = "The migration failed. To go back to the backup made before it: ansible-playbook restore.yml -l chat -e a=b"
     [finding] = found("operation", failed_operation={"operation": "migrate", "finished": "2026", "message": message})
     assert finding.command == "ansible-playbook restore.yml -l chat -e a=b"
+    assert (finding.sentence, finding.detail) == ("The last migrate failed, 2026.", message)
 
 
 def test_an_invalid_index_is_built_anew_by_its_quoted_name() -> None:
@@ -303,6 +304,9 @@ def test_an_invalid_index_is_built_anew_by_its_quoted_name() -> None:
 
 def test_collations_that_changed() -> None:
     assert light_of("collation", collations=Collations("2.31", "2.36", 0)) == "yellow"
+    [finding] = found("collation", collations=Collations("2.31", "2.36", 0))
+    assert "REINDEX DATABASE" in finding.command
+    assert all("ALTER DATABASE %s REFRESH COLLATION VERSION" % name in finding.detail for name in ("postgres", "template1", '"chat"'))
     assert light_of("collation", collations=Collations("2.36", "2.36", 1)) == "yellow"
     assert light_of("collation", collations=Collations("", "2.36", 0)) == "green"
     [finding] = found("collation", place=replace(PLACE, database='a"b'), collations=Collations("2.31", "2.36", 0))

@@ -288,6 +288,10 @@ def test_a_failure_counts_until_something_succeeds() -> None:
     assert len((failed_operation([failed]) or {})["message"]) == 301
     assert failed_operation([failed, dict(MIGRATED, result="refused")])
     assert failed_operation([failed, MIGRATED]) is None
+    typed_wrong = dict(MIGRATED, operation="restore", result="failed", message="There is no backup 'x'.", phases={"restore: check": 0.1})
+    assert failed_operation([typed_wrong]) is None
+    assert (failed_operation([failed, typed_wrong]) or {})["operation"] == "migrate"
+    assert failed_operation([dict(typed_wrong, phases={"restore: check": 0.1, "restore: load": 9.0})])
     assert failed_operation([]) is None
 
 

@@ -267,6 +267,12 @@ def test_what_cannot_be_restored_at_all_is_a_difference(stage: Stage) -> None:
     assert "'CREATE INDEX messages_short' could not be restored: division by zero" in refusal(stage).message
 
 
+def test_a_collation_that_changed_is_cured_and_told(stage: Stage) -> None:
+    stage.publish()
+    stage.connection.answers = {"pg_database_collation_actual_version": [("2.31", "2.36")], **stage.connection.answers}
+    assert "made with version 2.31 of its collation, the image has 2.36" in stage.restore().summary[-1]
+
+
 def test_materialized_views_that_came_back_fresh_are_named(stage: Stage) -> None:
     stage.publish()
     stage.connection.answers["FROM pg_matviews"] = [("public.by_state",), ("public.report",)]
