@@ -52,6 +52,8 @@ def main() -> int:
             results["growth"] = []
             for row in _growth(stack, controller):
                 results["growth"].append(row)
+                if row["tables"] > 3000:
+                    results["plan_seconds_3000_tables"] = row["plan_seconds"]
                 _write(results)
     print(report.table(json.loads(RESULTS.read_text(encoding="utf-8")), "en"))
     return 0
@@ -66,7 +68,7 @@ def _write(results: dict[str, Any]) -> None:
 def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path, known: Results) -> Results:
     groups = {
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
-        "restore": lambda: measure.restores(stack, controller, scratch),
+        "restore": lambda: measure.restores(stack, controller, rounds, scratch),
         "migrate": lambda: measure.migration(controller),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
         "load": lambda: preview.measure_under_load(stack, controller),

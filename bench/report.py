@@ -39,6 +39,11 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "The same by hand: drop, create, `psql < file`, restart",
         "同じことを手作業でした場合(削除、作成、`psql < file`、再起動)",
     ),
+    "restore_limit_ratio": (
+        1.2,
+        "Restore: time until the service is back, against `pg_restore -j2` alone into a new database",
+        "リストア: サービスが戻るまでの時間(新しいデータベースへの `pg_restore -j2` だけの場合との比)",
+    ),
     "reset_unusable_seconds": (
         0.5,
         "Preview reset: an application sees errors for, seconds",

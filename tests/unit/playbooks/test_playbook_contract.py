@@ -143,3 +143,17 @@ def test_a_playbook_that_breaks_a_rule_is_caught(tmp_path: Path, rule, name: str
 
 def test_every_rule_is_shown_to_bite() -> None:
     assert {rule for rule, *_rest in BROKEN} == set(RULES)
+
+
+@pytest.mark.parametrize("name", ["ansible.cfg", "playbooks/ansible.cfg", "examples/own-repository/ansible.cfg"])
+def test_nothing_is_printed_below_the_recap(name: str) -> None:
+    """The facts of a run are for the next job, which is handed them all the same; a person reads the summary."""
+    assert "show_custom_stats" not in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_summary_is_the_last_thing_that_a_role_says() -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / "target" / "tasks" / "report.yml").read_text(encoding="utf-8"))
+    assert [next(key for key in task if key.startswith("ansible.builtin.")) for task in tasks] == [
+        "ansible.builtin.set_stats",
+        "ansible.builtin.debug",
+    ]
