@@ -178,7 +178,8 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import RestoreOptions, restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_options import RestoreOptions
 
 ARGUMENT_SPEC = {
     "backup": {"type": "str", "required": True},

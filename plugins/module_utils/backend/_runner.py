@@ -151,7 +151,7 @@ def failure_of(runner: Runner, outcome: Outcome, timeout: float, limit: str) -> 
     if outcome.rc == _KILLED:
         return "%s was killed (exit status 137): did it run out of memory?" % where
     if outcome.rc in (126, 127):
-        return "%s could not be started: is that program in the image?" % where
+        return "%s could not be started: is that program in the image? The command is set with dbops_runner (or dbops_seed)" % where
     return "%s failed with exit status %d" % (where, outcome.rc) if outcome.rc else ""
 
 

@@ -15,7 +15,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._load impor
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._load_file import load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import inspect_file
-from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
@@ -32,6 +31,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing
     tell_left_out,
     without,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._put_in_place import put_in_place, stamp
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_options import RestoreOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
     Preparation,
     Source,
@@ -41,39 +42,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
     rows_lost,
     source_facts,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._undo import UNDO, undo
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
-from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, size_text
-from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
-
-UNDO = "undo"
-
-#: How a restored copy is called that did not get the backend well; undo must not bring it back.
-REJECTED = "rejected"
-
-
-@dataclass(frozen=True)
-class RestoreOptions:
-    """``backup``: ``latest``, an id, a UTC time, ``undo``, or an absolute path. Times in seconds.
-
-    ``keep``: how many replaced databases are kept, all where that is negative.
-    """
-
-    backup: str
-    backup_first: bool = True
-    jobs: int = 2
-    restart: str = "auto"
-    health_timeout: float = 60
-    session_timeout: float = 10
-    keep: int = -1
-    from_other_environment: bool = False
-    accept_differences: str = ""
-    missing_roles: str = "refuse"
-    tools_image: str = ""
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp
 
 
 @dataclass(frozen=True)
@@ -114,7 +91,7 @@ def restore(operation: Operation, options: RestoreOptions) -> Result:
     try:
         create_roles(operation, preparation.create)
         built = _build(operation, source, preparation, options, building)
-        kept = _put_in_place(operation, options, building, source.name, "restore")
+        kept = put_in_place(operation, options, building, source.name, "restore")
     except BaseException:
         _swap.drop_building(operation.maintenance, building)
         drop_roles(operation, preparation.create)
@@ -171,43 +148,6 @@ def require_same_environment(operation: Operation, backup: Backup, wanted: bool)
     operation.warnings.append("Backup '%s' is of database '%s' (%s, host '%s'), not of '%s'." % what)
 
 
-def undo(operation: Operation, options: RestoreOptions) -> Result:
-    """Put the database back that the last restore or reset replaced."""
-    _database.require(operation.maintenance, operation.database)
-    kept = [item for item in _swap.kept_databases(operation.maintenance, operation.database) if item.by != REJECTED]
-    if not kept:
-        raise DbopsError("There is nothing to undo: no replaced database of '%s' is kept on this server." % operation.database)
-    previous = kept[0]
-    diff = {"before": "%s is as it is now\n" % operation.database, "after": "%s is what '%s' holds\n" % (operation.database, previous.name)}
-    facts: dict[str, t.Any] = {
-        "source": {"name": previous.name, "kind": "replaced database", "made": previous.at},
-        "rows_lost": {},
-        "replaced": None,
-        "backup_before": None,
-    }
-    if operation.check_mode:
-        return Result(
-            True,
-            ["Would put '%s' (replaced by %s at %s) back as '%s'." % (previous.name, previous.by, previous.at, operation.database)],
-            facts,
-            diff,
-        )
-    _swap.require_swappable(operation.maintenance, operation.database)
-    sorted_by = collation_version(operation.maintenance, previous.name)
-    if sorted_by.differs:
-        operation.warnings.append(
-            "'%s' was made with version %s of its collation, the image has %s: its indexes on text may be in the wrong order. Run diagnose.yml"
-            " for the lines that put that right." % (previous.name, sorted_by.recorded, sorted_by.actual)
-        )
-    _stamp(operation, previous.name, "", keep_seeds=True)
-    facts["replaced"] = _put_in_place(operation, options, previous.name, previous.name, "undo")
-    summary = [
-        "Database '%s' is again what it was before the %s of %s." % (operation.database, previous.by, previous.at),
-        "What it was until now is kept as '%s' (to go back to that: the same command once more)." % facts["replaced"],
-    ]
-    return Result(True, summary, facts, diff, {"source": previous.name, "replaced": facts["replaced"]})
-
-
 def _build(operation: Operation, source: Source, preparation: Preparation, options: RestoreOptions, building: str) -> Built:
     """Restore into a new database and compare."""
     operation.enter("restore: create")
@@ -240,7 +180,7 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
             operation.warnings.append(warning(operation.database, unanalyzed))
     _database.apply_properties(operation.maintenance, building, properties)
     seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
-    _stamp(operation, building, seeds, keep_seeds=False)
+    stamp(operation, building, seeds, keep_seeds=False)
     return Built(counted, tuple(failures), tuple(views))
 
 
@@ -260,50 +200,6 @@ def _properties(operation: Operation, source: Source) -> _database.Properties:
         return source.backup.manifest.properties
     template = _database.read_properties(operation.maintenance, operation.request.target.maintenance_database)
     return replace(template, owner=operation.target.address.user, grants=None, settings=(), comment="", connection_limit=-1)
-
-
-def _stamp(operation: Operation, database: str, seeds: str, keep_seeds: bool) -> None:
-    """The marker of the database that is replaced, or production's; the seeds are those that the contents have had."""
-    marker = operation.evidence.marker or (_guard.PRODUCTION if operation.request.environment == _guard.PRODUCTION else "")
-    _database.set_own(operation.maintenance, database, MARKER, marker)
-    if not keep_seeds:
-        _database.set_own(operation.maintenance, database, SEEDS, seeds)
-
-
-def _put_in_place(operation: Operation, options: RestoreOptions, replacement: str, name: str, by: str) -> str:
-    """Swap, see the backends well, or swap back; returns under which name the old database is kept."""
-    operation.enter("restore: swap")
-    sick_before = _health.sick(operation.docker, operation.target.backends)
-    kept = swap_in(operation, replacement, by, options.session_timeout)
-    operation.warnings += ["Backend '%s' was not healthy before either: look at it." % container for container in sick_before]
-    with operation.after_swap(kept):
-        operation.enter("restore: backend")
-        recovery = _health.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout, sick_before)
-        operation.warnings += ["Backend '%s' was restarted." % container for container in recovery.restarted]
-    if not recovery.unhealthy:
-        return kept
-    if not kept:
-        raise DbopsError(
-            "'%s' was restored as '%s', but the backend is not well: %s" % (name, operation.database, " ".join(recovery.unhealthy))
-        )
-    with operation.after_swap(kept):
-        rejected = swap_in(operation, kept, REJECTED, options.session_timeout)
-    still = _health.bring_back(operation.docker, operation.target.backends, options.restart, options.health_timeout).unhealthy
-    raise DbopsError(
-        "The backend did not get well with '%s', so the database was swapped back and is what it was before. %s The rejected copy is kept as '%s'. %s"
-        % (
-            name,
-            " ".join(recovery.unhealthy),
-            rejected,
-            "With the old database it is not well either: %s" % " ".join(still) if still else "With the old database it is well again.",
-        ),
-        rejected=rejected,
-    )
-
-
-def swap_in(operation: Operation, replacement: str, by: str, session_timeout: float) -> str:
-    """The swap itself; returns the old database's new name."""
-    return _swap.swap(operation.maintenance, operation.database, replacement, by, operation.run_id, timestamp(utc_now()), session_timeout)
 
 
 def _diff(operation: Operation, source: Source, lost: dict[str, int]) -> dict[str, str]:

@@ -25,7 +25,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._process imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _comparison, _restore, _restore_source
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import RestoreOptions, restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import restore
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_options import RestoreOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_source import (
     Source,
     data_volume_space,
