@@ -69,7 +69,7 @@ def failure_of_reading(path: str, name: str, outcome: Outcome, image: str) -> Db
         return DbopsError(
             "'%s' was written by pg_dump %s (archive version %s), and the pg_restore of image '%s' is too old to read that. It is not damaged:"
             " name a newer image that is on that host, for example: -e dbops_restore_tools_image=postgres:%s"
-            % (name, heading.pg_dump or "of a newer version", heading.version, image, heading.pg_dump.split(".")[0] or "18")
+            % (name, heading.pg_dump or "of a newer version", heading.version, image, heading.pg_dump.split(".", maxsplit=1)[0] or "18")
         )
     return DbopsError(
         tool_failure("pg_restore", outcome, "the file '%s'" % name) + " It is cut off or damaged: use another one.", output=outcome.output
