@@ -52,6 +52,23 @@ def test_the_plan_shows_the_very_statements_that_the_server_executes(v1: None, c
     assert '+ALTER TABLE "users" ADD COLUMN "nickname" character varying NULL;' in done.output
 
 
+def sandbox_image(server: Server) -> str:
+    """The one that was made of this server's image; another stack beside this one may use it as well."""
+    source = command("docker", "container", "inspect", "--format", "{{.Image}}", server.name).stdout.strip()
+    listing = ("docker", "image", "ls", "--filter", f"label=dbops.source-image={source}", "--format", "{{.Repository}}:{{.Tag}}")
+    return command(*listing, "dbops-sandbox").stdout.split()[0]
+
+
+def test_a_sandbox_image_that_does_not_start_is_not_the_end_of_every_plan(v2: None, controller: Controller, preview: Server) -> None:
+    assert controller.run("migrate", "-l", "preview").ok
+    image = sandbox_image(preview)
+    command("docker", "image", "rm", image)
+    command("docker", "image", "tag", f"{BACKEND}:v2", image)  # no server in it
+    assert controller.run("migrate", "-l", "preview", "--check").ok
+    assert controller.run("migrate", "-l", "preview").ok
+    assert sandbox_image(preview) == image
+
+
 @pytest.mark.share(1)
 @pytest.mark.parametrize(
     ("playbook", "folder"),

@@ -27,6 +27,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 LABEL_RUN = "dbops.run"
 LABEL_TARGET = "dbops.target"
 
+#: An image that this collection made carries the id of the one that it was made of.
+LABEL_SOURCE = "dbops.source-image"
+
 #: Seconds that the engine may take to let a removed container leave its network.
 _LEAVING_SECONDS = 10.0
 
@@ -160,6 +163,9 @@ class Docker:
             raise EngineError("Image '%s' is not on this host: pull it first with 'docker pull %s'." % (name, name))
         return parse_image(json.loads(outcome.stdout)[0])
 
+    def has_image(self, name: str) -> bool:
+        return self._call(["image", "inspect", "--", name], check=False).rc == 0
+
     def logs(self, container: str, since: str = "", tail: int = 2000, kept: int | None = 512 * 1024) -> str:
         """A container's log, its output before its errors: at most ``tail`` lines (-1 for all), at most twice ``kept`` bytes of each."""
         outcome = self.read_log(container, since, tail, kept)
@@ -180,6 +186,12 @@ class Docker:
                 identifier, _space, run = line.partition(" ")
                 found.append((kind, identifier, run))
         return found
+
+    def made_images(self) -> list[Image]:
+        """The images that ``make_image`` made on this host."""
+        ids = self._call(["image", "ls", "--quiet", "--no-trunc", "--filter", "label=" + LABEL_SOURCE], kept=None).stdout.split()
+        outcome = self._call(["image", "inspect", *dict.fromkeys(ids)], kept=None, check=False) if ids else Outcome(0, "", "")
+        return [parse_image(found) for found in json.loads(outcome.stdout or "[]")]
 
     def _list(self, *filters: str) -> list[str]:
         argv = ["container", "ls", "--all", "--format", "{{.Names}}"]
@@ -227,9 +239,28 @@ class Docker:
             self.remove("container", job.name)
 
     def start(self, job: OneShot) -> Container:
-        """Start a container that stays until ``remove``."""
-        self._launch(["container", "run", "--detach", "--log-driver", "json-file"], job)
-        return self.container(job.name)
+        """Start a container that stays until ``remove``; one that does not start is gone again."""
+        try:
+            self._launch(["container", "run", "--detach", "--log-driver", "json-file"], job)
+            return self.container(job.name)
+        except BaseException:
+            self.remove("container", job.name)
+            raise
+
+    def make_image(self, job: OneShot, name: str, files: t.Mapping[str, str]) -> None:
+        """Keep as an image what a one-shot container wrote outside its volumes.
+
+        :param files: ``{path in it: path on this host}`` of what is added once the program has ended.
+        :raises EngineError: where the program failed, or the engine cannot keep it.
+        """
+        try:
+            self._launch(["container", "create"], job)
+            self._call(["container", "start", "--attach", job.name], patience=None)
+            for inside, outside in files.items():
+                self._call(["container", "cp", outside, "%s:%s" % (job.name, inside)])
+            self._call(["container", "commit", "--change", "LABEL %s=%s" % (LABEL_SOURCE, job.image), job.name, name])
+        finally:
+            self.remove("container", job.name)
 
     def _launch(self, command: list[str], job: OneShot, **options: t.Any) -> Outcome:
         with _environment(job.env) as (flags, client_env):
@@ -240,11 +271,11 @@ class Docker:
         self._call(["network", "create", "--internal"] + label_flags(labels) + [name])
 
     def remove(self, kind: str, name: str) -> None:
-        """Remove a container (with its anonymous volumes) or a network; silent where it is gone already.
+        """Remove a container (with its anonymous volumes), a network or an image; silent where it is gone already.
 
         A network is waited for that a container is just leaving.
         """
-        argv = ["container", "rm", "--force", "--volumes", name] if kind == "container" else ["network", "rm", name]
+        argv = ["container", "rm", "--force", "--volumes", name] if kind == "container" else [kind, "rm", name]
         deadline = time.monotonic() + _LEAVING_SECONDS
         while True:
             outcome = self._call(argv, check=False)

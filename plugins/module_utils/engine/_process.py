@@ -107,11 +107,12 @@ def _collect(process: subprocess.Popen[bytes], timeout: float | None, kept: int 
             thread = threading.Thread(target=_drain, args=(pipe, stream), daemon=True)
             thread.start()
             threads.append(thread)
-    timed_out = False
+    # Popen.wait with a timeout looks only every 50 ms, which is much of a short call; a thread is told at once.
+    waiter = threading.Thread(target=process.wait, daemon=True)
+    waiter.start()
     try:
-        process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        timed_out = True
+        waiter.join(timeout)
+        timed_out = waiter.is_alive()
     finally:
         if process.poll() is None:
             process.kill()

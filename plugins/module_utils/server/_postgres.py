@@ -297,7 +297,7 @@ def wait_until_ready(address: Address, database: str, application: str, seconds:
             trouble = alive()
             if trouble or time.monotonic() > deadline:
                 raise ServerError("The server did not start within %.0f s: %s" % (seconds, trouble or error.message)) from None
-        time.sleep(0.1)
+        time.sleep(0.03)
 
 
 def read_server(connection: Connection) -> Server:

@@ -190,6 +190,9 @@ class FakeDocker:
             raise EngineError("Image '%s' is not on this host: pull it first with 'docker pull %s'." % (name, name))
         return self.images[name]
 
+    def has_image(self, name: str) -> bool:
+        return name in self.images
+
     def exec(self, container: str, argv: t.Sequence[str], **_options: t.Any) -> Outcome:
         self.executed.append((container, tuple(argv)))
         return self.on_exec(container, tuple(argv))

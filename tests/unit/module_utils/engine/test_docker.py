@@ -325,6 +325,37 @@ def test_a_program_that_failed_is_an_outcome_not_an_error(status: int) -> None:
     assert Docker(execute=FakeEngine(container_run=Outcome(status, "", "no"))).run(JOB).rc == status
 
 
+def test_a_container_that_does_not_start_is_removed() -> None:
+    engine = FakeEngine(container_run=Outcome(127, "", "docker: Error response from daemon: exec: postgres: not found"))
+    with pytest.raises(EngineError, match="not found"):
+        Docker(execute=engine).start(JOB)
+    assert engine.called("container rm")
+
+
+def test_what_a_container_wrote_is_kept_as_an_image_that_tells_its_source() -> None:
+    engine = FakeEngine()
+    Docker(execute=engine).make_image(JOB, "dbops-sandbox:1", {"/data/pg_hba.conf": "/tmp/hba"})
+    assert [line.split()[1:3] for line in engine.lines] == [["container", step] for step in ("create", "start", "cp", "commit", "rm")]
+    assert engine.lines[2] == "docker container cp /tmp/hba dbops-x-dump:/data/pg_hba.conf"
+    assert engine.lines[3] == "docker container commit --change LABEL dbops.source-image=sha256:1 dbops-x-dump dbops-sandbox:1"
+
+
+def test_what_failed_is_not_kept_as_an_image() -> None:
+    engine = FakeEngine(container_start=Outcome(1, "", "initdb: error"))
+    with pytest.raises(EngineError, match="initdb: error"):
+        Docker(execute=engine).make_image(JOB, "dbops-sandbox:1", {})
+    assert not engine.called("container commit") and engine.called("container rm")
+
+
+def test_images_of_ours_are_found_by_their_label() -> None:
+    inspected = [{"Id": "sha256:2", "Config": {"Labels": {"dbops.source-image": "sha256:1"}}}]
+    engine = FakeEngine(image_ls="sha256:2\nsha256:2\n", image_inspect=json.dumps(inspected))
+    [image] = Docker(execute=engine).made_images()
+    assert (image.id, image.labels) == ("sha256:2", {"dbops.source-image": "sha256:1"})
+    assert engine.lines[-1] == "docker image inspect sha256:2"
+    assert Docker(execute=FakeEngine()).made_images() == []
+
+
 def test_an_interrupted_one_shot_container_is_removed() -> None:
     engine = FakeEngine()
     engine.answers["container run"] = KeyboardInterrupt()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 import time
@@ -81,7 +82,8 @@ def test_a_program_that_takes_too_long_is_killed() -> None:
     assert time.monotonic() - started < 10
 
 
-def test_an_interruption_kills_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("timeout", [None, 50])
+def test_an_interruption_kills_the_program(tmp_path: Path, timeout: float | None) -> None:
     """A signal's exception comes out of the wait; the program must not go on without us."""
     pid_file = tmp_path / "pid"
     code = (
@@ -92,15 +94,19 @@ def test_an_interruption_kills_the_program(tmp_path: Path, monkeypatch: pytest.M
     class Interrupted(Exception):
         pass
 
-    def wait_then_raise(process: object, timeout: float | None = None) -> int:
-        while not pid_file.exists():
-            time.sleep(0.01)
-        monkeypatch.undo()
-        raise Interrupted
+    def interrupt(_number: int, _frame: object) -> None:
+        if pid_file.exists():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Interrupted
 
-    monkeypatch.setattr("subprocess.Popen.wait", wait_then_raise)
-    with pytest.raises(Interrupted):
-        run_process(python(code))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with pytest.raises(Interrupted):
+            run_process(python(code), timeout=timeout)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
 

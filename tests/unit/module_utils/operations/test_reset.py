@@ -25,7 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations import _
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._reset import ResetOptions, reset
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._seed import seed_fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.preview import _baseline
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, data_folders
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -340,21 +340,3 @@ def test_where_the_file_system_cannot_clone_the_files_are_copied(monkeypatch: py
     _baseline.copy_baseline(t.cast(t.Any, connection), "chat", NEXT, PROPERTIES)
     assert connection.statements[-2] == "SET file_copy_method = copy"
     assert connection.statements[-1].startswith("CREATE DATABASE")
-
-
-# --- the sandbox's data folder --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("volumes", "data", "folders"),
-    [
-        (("/var/lib/postgresql/data",), "/var/lib/postgresql/data", ("/var/lib/postgresql/data",)),
-        (("/var/lib/postgresql",), "/var/lib/postgresql/18/docker", ("/var/lib/postgresql",)),
-        ((), "/data", ("/data",)),
-        (("/var/lib/postgresql",), "/var/lib/postgresql-data", ("/var/lib/postgresql", "/var/lib/postgresql-data")),
-        (("/x/",), "/x/y", ("/x/",)),
-        ((), "", ()),
-    ],
-)
-def test_the_image_says_where_it_keeps_its_data(volumes: tuple, data: str, folders: tuple) -> None:
-    assert data_folders(Image("i", {"PGDATA": data} if data else {}, volumes, {})) == folders

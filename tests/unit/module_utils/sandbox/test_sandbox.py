@@ -10,12 +10,13 @@ import contextlib
 import typing as t
 from pathlib import Path
 
+import psycopg2.errors
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _sandbox, _server_image
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, load_schema, open_sandbox, state_tables
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
@@ -50,11 +51,17 @@ class SandboxDocker(FakeDocker):
         self.journal: list[str] = []
         self.environments: list[dict[str, str]] = []
         self.fails = ""
+        self.does_not_start = ""
 
     def _step(self, name: str) -> None:
         self.journal.append(name)
         if name == self.fails:
             raise EngineError("no")
+
+    def wait(self, *_arguments: t.Any) -> None:
+        self.journal.append("wait")
+        if self.jobs[-1].image == self.does_not_start:
+            raise ServerError("The server did not start within 60 s: its container stopped")
 
     def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:
         assert name == NAME and labels["dbops.run"] == RUN
@@ -86,7 +93,8 @@ class Stage:
         self.inside = FakeConnection()
         self.operation = operation(folder, self.real, self.docker)
         self.operation.target = self.operation.target.__class__("chat", "postgres", REAL, ADDRESS, ())
-        monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: self.docker.journal.append("wait"))
+        monkeypatch.setattr(_sandbox, "wait_until_ready", self.docker.wait)
+        monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "")
         monkeypatch.setattr(_sandbox, "session", lambda *_arguments: contextlib.nullcontext(self.inside))
 
 
@@ -132,9 +140,37 @@ def test_the_database_there_is_like_the_real_one_but_for_what_cannot_be(stage: S
     with open_sandbox(stage.operation):
         pass
     made = stage.inside.said("CREATE DATABASE")[0]
-    assert 'CREATE DATABASE "chat"' in made and 'OWNER "ann"' in made and 'TABLESPACE "pg_default"' in made
+    assert 'CREATE DATABASE "chat"' in made and 'OWNER "ann"' in made and 'TABLESPACE "dbops_memory"' in made
     assert stage.inside.said("work_mem")
     assert not stage.inside.said("log_statement")  # would hide what the runner does
+
+
+def test_a_server_without_tablespaces_in_its_own_folder_does_without(stage: Stage) -> None:
+    stage.inside.answers["allow_in_place_tablespaces"] = psycopg2.errors.UndefinedObject("unrecognized configuration parameter")
+    with open_sandbox(stage.operation) as sandbox:
+        assert sandbox.tablespace == "pg_default"
+    assert 'TABLESPACE "pg_default"' in stage.inside.said("CREATE DATABASE")[0]
+
+
+def test_a_sandbox_starts_on_a_data_folder_that_is_made_already(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "sha256:prepared")
+    with open_sandbox(stage.operation, ("log_statement=all",)):
+        pass
+    [job] = stage.docker.jobs
+    assert (job.image, job.user, job.keep_entrypoint) == ("sha256:prepared", "postgres", False)
+    assert job.argv[:3] == ("postgres", "-D", "/tmp/dbops-sandbox") and "log_statement=all" in job.argv
+    assert set(job.tmpfs) == {"/data", "/docker-entrypoint-initdb.d", "/tmp/dbops-sandbox/pg_tblspc:mode=1777"}
+    assert job.env == {} and "hidden-word" not in repr(job)
+
+
+def test_where_the_server_does_not_start_on_it_the_sandbox_begins_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong with an image of ours must not be the end of every plan."""
+    monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "sha256:prepared")
+    stage.docker.does_not_start = "sha256:prepared"
+    with open_sandbox(stage.operation):
+        assert stage.docker.journal == ["network", "start", "wait", "remove container", "remove image", "start", "wait"]
+    assert [job.image for job in stage.docker.jobs] == ["sha256:prepared", "sha256:server"]
+    assert stage.docker.jobs[1].keep_entrypoint
 
 
 def test_a_sandbox_is_gone_afterwards(stage: Stage) -> None:
