@@ -159,6 +159,20 @@ runner_seconds:
   description: How long the runner itself took.
   returned: when something was migrated
   type: float
+refused:
+  description: Statements that the server refused while the command ran, and that it did not tell of, as far as the server's log shows whose they were.
+  returned: when the command ran
+  type: list
+  elements: dict
+  sample:
+    - sql: INSERT INTO users (id) VALUES (1)
+      error: duplicate key value violates unique constraint "users_pkey"
+      caught: false
+refused_unknown:
+  description: Why RV(refused) is not known, empty where it is.
+  returned: when the command ran
+  type: str
+  sample: logging_collector is on, so the server logs into files
 summary:
   description: What was done, in a few lines for a person.
   returned: success

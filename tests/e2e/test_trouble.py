@@ -181,6 +181,35 @@ class TestFailingMigration:
         assert [failed["caught"] for failed in asked.result()["plan"]["failed"]] == [True, True]
 
 
+    def test_what_only_the_real_rows_make_the_server_refuse_is_told(
+        self, v1: None, controller: Controller, stack: Stack, production: Server
+    ) -> None:
+        """The sandbox has no rows, so the plan cannot know; the program goes on, and somebody else's errors are not its own."""
+        script = 'echo "$1" | psql --no-psqlrc --quiet "$0"; echo all is well'
+        statements = (
+            "CREATE TABLE notes (id int); DO $$ BEGIN IF EXISTS (SELECT FROM users) THEN INSERT INTO users (id) SELECT id FROM users;"
+            " END IF; END $$;"
+        )
+        variables = {"dbops_migrate_image": stack.postgres_image, "dbops_runner": ["sh", "-c", script, url_of(production), statements]}
+        with Reader(production, "users; INSERT INTO users (id) VALUES (NULL)"):
+            done = controller.run("migrate", "-l", "production", **variables)
+        assert done.ok, done.output
+        [refused] = done.result()["refused"]
+        assert refused["sql"].startswith("DO $$ BEGIN IF EXISTS") and "null value" in refused["error"]
+        [warning] = [text for text in done.result()["warnings"] if "the server refused" in text]
+        assert "while it ran on database 'chat'" in warning
+        assert "not known" not in done.summary
+
+        production.do("ALTER SYSTEM SET log_line_prefix = '%t '", "SELECT pg_reload_conf()", database="postgres")
+        try:
+            variables["dbops_runner"][-1] = "CREATE TABLE more_notes (id int)"
+            done = controller.run("migrate", "-l", "production", **variables)
+        finally:
+            production.do("ALTER SYSTEM RESET log_line_prefix", "SELECT pg_reload_conf()", database="postgres")
+        assert done.ok, done.output
+        assert "Whether the server refused something meanwhile is not known: log_line_prefix has no %p." in done.summary
+
+
 class TestLocks:
     """DDL does not make everybody wait behind a long reader; one operation at a time."""
 

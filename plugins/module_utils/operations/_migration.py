@@ -21,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import require_positive, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, require_positive, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts import broken_branches, losses_text
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts, render_plan
@@ -99,10 +99,11 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
     sick_before = _health.sick(operation.docker, operation.target.backends)
-    seconds = apply(operation, plan, runner, options, backup)
+    seconds, watched = apply(operation, plan, runner, options, backup)
     facts["runner_seconds"] = round(seconds, 3)
+    facts.update(watched.tell(operation, runner, plan.failed))
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
-    return _report(operation, plan, runner, backup, facts, diff)
+    return _report(operation, plan, runner, backup, facts, diff, watched.not_known)
 
 
 def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:
@@ -152,8 +153,8 @@ def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
     return make_backup(operation, BackupOptions("before_migration", options.jobs))
 
 
-def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> float:
-    """Run the runner until it succeeds or must not be tried again; returns the seconds of the run that succeeded."""
+def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> tuple[float, Watched]:
+    """Run the runner until it succeeds or must not be tried again; returns the run that succeeded, and its seconds."""
     if _read(operation) != plan.before:
         raise DbopsError(
             "The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated."
@@ -165,7 +166,8 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         operation.enter("migrate: run")
         started = time.monotonic()
         try:
-            outcome, waits = run_watched(operation, runner, "migrate-%d" % attempt, options.timeout, options.lock_timeout)
+            watched = run_watched(operation, runner, "migrate-%d" % attempt, options.timeout, options.lock_timeout)
+            outcome, waits = watched.outcome, watched.waits
             seconds = time.monotonic() - started
             after = _read(operation)
         except DbopsError as error:  # interrupted, or engine or server failed: say all the same what became of the schema
@@ -173,7 +175,7 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
         if not failure_of(runner, outcome, options.timeout, _LIMIT):
             _require_as_planned(operation, plan, runner, outcome, after, backup)
             operation.warnings += waits
-            return seconds
+            return seconds, watched
         if not waits or attempt > options.lock_retries or after != plan.before:
             raise _failure(operation, plan, runner, options, outcome, after, backup, waits)
         operation.warnings += ["Attempt %d gave up: %s." % (attempt, wait) for wait in waits]
@@ -277,7 +279,13 @@ def _see_backends_well(operation: Operation, options: MigrationOptions, backup: 
 
 
 def _report(
-    operation: Operation, plan: Plan, runner: Runner, backup: Backup | None, facts: dict[str, t.Any], diff: dict[str, str]
+    operation: Operation,
+    plan: Plan,
+    runner: Runner,
+    backup: Backup | None,
+    facts: dict[str, t.Any],
+    diff: dict[str, str],
+    not_known: list[str],
 ) -> Result:
     before, after = tables(plan.before), tables(plan.after)
     healthy = [container.name for container in operation.target.backends if container.in_service]
@@ -288,6 +296,7 @@ def _report(
         "Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)),
         _way_back(operation, backup),
         "Backends: %s. New error lines in their logs: %d." % (", ".join(healthy) or "none runs", len(errors)),
+        *not_known,
     ]
     facts = dict(facts, tables_before=before, tables_after=after)
     journal = dict(_journal(plan, runner), backup=backup.manifest.id if backup else None)

@@ -43,6 +43,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.preview._kept_table
     with_kept_rows,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._usage import last_use
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import mark_begin, mark_end, read_between_marks
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
@@ -50,6 +51,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._database im
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import LOG_OPTIONS, failures_text, read_failures
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
@@ -198,7 +200,7 @@ def _current_baseline(operation: Operation, options: ResetOptions, builder: Buil
 
 def _build_in_sandbox(operation: Operation, options: ResetOptions, builder: Builder) -> Fresh:
     operation.enter("reset: sandbox")
-    with open_sandbox(operation) as sandbox:
+    with open_sandbox(operation, LOG_OPTIONS) as sandbox:
         for purpose, runner in (("migrate", builder.migrate), ("seed", builder.seed)):
             if runner:
                 operation.enter("reset: " + purpose)
@@ -223,14 +225,23 @@ def _build_in_sandbox(operation: Operation, options: ResetOptions, builder: Buil
 
 
 def _run(operation: Operation, sandbox: Sandbox, runner: Runner, purpose: str, timeout: float) -> None:
-    outcome = run_in_sandbox(
-        operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout
-    )
+    with sandbox.session("postgres") as connection:
+        mark_begin(connection)
+        outcome = run_in_sandbox(
+            operation.docker, runner, "dbops-%s-%s" % (operation.run_id, purpose), operation.labels, sandbox.network, timeout
+        )
+        mark_end(connection)
     trouble = failure_of(runner, outcome, timeout, "dbops_preview_reset_timeout")
     if trouble:
         raise DbopsError(
             "The fresh database could not be built: %s. It says: %s." % (trouble, last_lines(outcome) or "(nothing)"),
             output=outcome.output,
+        )
+    lost = [failed for failed in read_failures(read_between_marks(operation, sandbox)) if not failed.caught]
+    if lost:
+        operation.warnings.append(
+            "'%s' went on although the server refused something of it in the sandbox: %s. Look whether the rest is what you want."
+            % (runner.command, failures_text(lost))
         )
 
 

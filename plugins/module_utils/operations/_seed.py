@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDING, SEEDS
@@ -71,11 +71,13 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
         require_space(operation)
         backup = make_backup(operation, BackupOptions("before_seed", options.jobs))
         facts["backup"] = facts_of(backup)
-    facts["rows_added"] = _run(operation, runner, options, backup)
+    facts["rows_added"], watched = _run(operation, runner, options, backup)
+    facts.update(watched.tell(operation, runner))
     _remember(operation, [*seeds, mark])
     added = ", ".join("%s %+d" % item for item in facts["rows_added"].items()) or "no rows"
     summary = ["Seeded database '%s' with '%s': %s." % (operation.database, runner.command, added)]
     summary += ["Backup before it: '%s'." % backup.manifest.id] if backup else []
+    summary += watched.not_known
     return Result(
         True, summary, facts, diff, {"seed": mark, "image": runner.image, "image_id": runner.image_id, "rows_added": facts["rows_added"]}
     )
@@ -109,24 +111,24 @@ def read_seeds(operation: Operation) -> list[str]:
     return text.split(",") if text else []
 
 
-def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Backup | None) -> dict[str, int]:
+def _run(operation: Operation, runner: Runner, options: SeedOptions, backup: Backup | None) -> tuple[dict[str, int], Watched]:
     operation.enter("seed: count")
     before = _count(operation)
     operation.enter("seed: run")
     _database.set_own(operation.maintenance, operation.database, SEEDING, operation.run_id)
     try:
-        outcome, _waits = run_watched(operation, runner, "seed", options.timeout)
+        watched = run_watched(operation, runner, "seed", options.timeout)
     except DbopsError as error:  # interrupted, or the engine failed: which rows it left cannot be told
         raise DbopsError("%s It may have left rows behind.%s" % (error.message, _way_back(operation, backup)), **error.details) from None
     with operation.after("The seed had run before that.%s" % _way_back(operation, backup)):
         operation.enter("seed: compare")
         gained = changes(before, _count(operation))
-    trouble = failure_of(runner, outcome, options.timeout, "dbops_seed_timeout")
+    trouble = failure_of(runner, watched.outcome, options.timeout, "dbops_seed_timeout")
     if trouble:
         if not gained:
             _database.set_own(operation.maintenance, operation.database, SEEDING, "")
-        raise _failure(operation, outcome, trouble, gained, backup)
-    return gained
+        raise _failure(operation, watched.outcome, trouble, gained, backup)
+    return gained, watched
 
 
 def _way_back(operation: Operation, backup: Backup | None) -> str:

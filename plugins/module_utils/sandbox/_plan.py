@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, Runner, run_in_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, load_schema, open_sandbox, state_tables
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import mark_begin, mark_end, read_between_marks
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import load_schema, open_sandbox, state_tables
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _statements
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
@@ -32,13 +32,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
     read_snapshot,
     render,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
-
-_BEGINS = "dbops: the runner begins"
-_ENDS = "dbops: the runner ends"
 
 #: Locks that make readers or writers wait (https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES).
 _OBSERVE = """
@@ -112,8 +108,7 @@ class Plan:
     @property
     def swallowed(self) -> str:
         """What the server refused and the runner did not tell of, a sentence; empty where nothing was lost by it."""
-        lost = [failed for failed in self.failed if not failed.caught]
-        return "; ".join(_failure_text(failed) for failed in lost[:3]) + (" and %d more" % (len(lost) - 3) if len(lost) > 3 else "")
+        return _statements.failures_text([failed for failed in self.failed if not failed.caught])
 
     @property
     def fingerprint(self) -> str:
@@ -132,17 +127,17 @@ def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequ
         with sandbox.session() as connection:
             execute(connection, _OBSERVE.format(schema=OBSERVATION_SCHEMA))
             state_before = _state_contents(connection, names)
-            execute(connection, "SELECT %s", (_BEGINS,))
+            mark_begin(connection)
         operation.enter("plan: runner")
         outcome = run_in_sandbox(operation.docker, runner, "dbops-%s-plan" % operation.run_id, operation.labels, sandbox.network, timeout)
         operation.enter("plan: read")
         with sandbox.session() as connection:
-            execute(connection, "SELECT %s", (_ENDS,))
+            mark_end(connection)
             after = read_snapshot(connection)
             state_after = _state_contents(connection, names)
             seen = _seen(connection)
             own_tables = {table for _schema, table in state_tables(connection, names)}
-        log = _runner_log(operation, sandbox)
+        log = read_between_marks(operation, sandbox)
         statements = _planned(_statements.read_log(log), seen, own_tables)
     changed = sorted(name for name in set(state_before) | set(state_after) if state_before.get(name) != state_after.get(name))
     return Plan(statements, before, after, tuple(changed), outcome, tuple(_statements.read_failures(log)))
@@ -169,20 +164,6 @@ def _seen(connection: Connection) -> dict[str, list[tuple[str, str, tuple[str, .
     for query, kind, name, locks in rows(connection, query_seen):
         seen.setdefault(query.strip(), []).append((kind, name, tuple(locks)))
     return seen
-
-
-def _runner_log(operation: Operation, sandbox: Sandbox) -> str:
-    """What the server's log says between our two marks, of sessions other than ours."""
-    deadline = time.monotonic() + 10
-    while True:
-        log = operation.docker.logs(sandbox.container.id, tail=-1, kept=None)
-        if any(_ENDS in item.sql for item in _statements.read_log(log)):
-            break
-        if time.monotonic() > deadline:
-            raise DbopsError("The sandbox's log could not be read in full, so the plan is not known: run this again.")
-        time.sleep(0.05)
-    begin = log.index("\n", log.rindex(_BEGINS)) + 1
-    return log[begin : log.rindex("\n", begin, log.rindex(_ENDS)) + 1]
 
 
 def _planned(
@@ -248,10 +229,6 @@ def _render_failed(plan: Plan) -> list[str]:
     return ["@@ what the server refused (~ where the runner went on as meant) @@", *lines] if lines else []
 
 
-def _failure_text(failed: _statements.Failed) -> str:
-    return "'%s': %s" % (" ".join(failed.sql.split())[:200], failed.error) if failed.sql else failed.error
-
-
 def plan_facts(plan: Plan) -> dict[str, t.Any]:
     """The plan as data for a result."""
     return {
@@ -261,7 +238,7 @@ def plan_facts(plan: Plan) -> dict[str, t.Any]:
         "empty": plan.empty,
         "changes": render(plan.change),
         "state_changed": list(plan.state_changed),
-        "failed": [{"sql": failed.sql, "error": failed.error, "caught": failed.caught} for failed in plan.failed],
+        "failed": _statements.failure_facts(plan.failed),
         "statements": [
             {
                 "sql": statement.sql,

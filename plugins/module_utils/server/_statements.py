@@ -34,7 +34,9 @@ def governs_the_log(setting: str) -> bool:
     return setting.startswith(("log_", "lc_messages", "debug_", "auto_explain."))
 
 
-_ENTRY = re.compile(r"^dbops\|(\d+)\|(LOG|ERROR|FATAL|PANIC|DETAIL|STATEMENT|HINT|CONTEXT|WARNING):  (.*)$", re.DOTALL)
+_ENTRY = re.compile(
+    r"^dbops\|(?P<pid>\d+)\|(?P<level>LOG|ERROR|FATAL|PANIC|DETAIL|STATEMENT|HINT|CONTEXT|WARNING):  (?P<message>.*)$", re.DOTALL
+)
 _EXECUTED = re.compile(r"^(?:statement|execute [^:]*): (.*)$", re.DOTALL)
 _QUOTED = re.compile(
     r"""(?P<dollar>\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)|(?P<escape>[eE]'(?:[^'\\]|\\.|'')*'?)|(?P<string>'(?:[^']|'')*'?)"""
@@ -80,6 +82,18 @@ class Failed:
     sql: str
     error: str
     caught: bool
+    session: int = 0
+
+
+def failures_text(failures: t.Sequence[Failed]) -> str:
+    """The first of them, for a sentence; empty where there are none."""
+    told = ["'%s': %s" % (" ".join(failed.sql.split())[:200], failed.error) if failed.sql else failed.error for failed in failures[:3]]
+    return "; ".join(told) + (" and %d more" % (len(failures) - 3) if len(failures) > 3 else "")
+
+
+def failure_facts(failures: t.Sequence[Failed]) -> list[dict[str, t.Any]]:
+    """The same as data for a result."""
+    return [{"sql": failed.sql, "error": failed.error, "caught": failed.caught} for failed in failures]
 
 
 def read_log(text: str) -> list[Executed]:
@@ -88,17 +102,20 @@ def read_log(text: str) -> list[Executed]:
     return [executed for _position, executed in sorted(done, key=lambda item: item[0])]
 
 
-def read_failures(text: str) -> list[Failed]:
-    """What the server refused, by session."""
-    _done, sessions = _follow(text)
+def read_failures(text: str, entry: re.Pattern[str] = _ENTRY) -> list[Failed]:
+    """What the server refused, by session.
+
+    :param entry: what an entry of this log looks like, with the groups ``level``, ``message`` and either ``pid`` or ``hexpid``.
+    """
+    _done, sessions = _follow(text, entry)
     return [failed for session in sessions for failed in session.failures]
 
 
-def _follow(text: str) -> tuple[list[tuple[int, Executed]], list[_Session]]:
+def _follow(text: str, entry: re.Pattern[str] = _ENTRY) -> tuple[list[tuple[int, Executed]], list[_Session]]:
     sessions: dict[int, _Session] = {}
     done: list[tuple[int, Executed]] = []
-    for position, (pid, level, message) in enumerate(_entries(text)):
-        session = sessions.setdefault(pid, _Session())
+    for position, (pid, level, message) in enumerate(_entries(text, entry)):
+        session = sessions.setdefault(pid, _Session(pid))
         if level in ("ERROR", "FATAL", "PANIC"):
             session.fail(message, ends=level != "ERROR")
         elif level == "STATEMENT":
@@ -115,7 +132,8 @@ def _follow(text: str) -> tuple[list[tuple[int, Executed]], list[_Session]]:
 class _Session:
     """Follows one session's transaction: what it executed counts when it commits."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
         self._open = False
         self._failed = False
         self._pending: list[tuple[int, Executed]] = []
@@ -132,7 +150,7 @@ class _Session:
         self._failed = self._open
         self._error = error.splitlines()[0]
         if ends and not _TERMINATED.search(error):
-            self.failures.append(Failed("", self._error, caught=False))
+            self.failures.append(Failed("", self._error, caught=False, session=self._pid))
 
     def blame(self, text: str, done: list[tuple[int, Executed]]) -> None:
         """The statement that failed. One that fails while it is parsed is never logged as executed, so the last one did succeed."""
@@ -145,7 +163,8 @@ class _Session:
     def _remember(self, text: str) -> None:
         """Whether a failure cost anything: what it was to change itself, or what its transaction had changed before."""
         lost = self._open and any(_changes(executed.sql) for _position, executed in self._pending)
-        failed = Failed(text.strip(), self._error, caught=not lost and (not _changes(text) or "already exists" in self._error))
+        caught = not lost and (not _changes(text) or "already exists" in self._error)
+        failed = Failed(text.strip(), self._error, caught, self._pid)
         self.failures.append(failed)
         if self._open:
             self._uncaught.append(failed)
@@ -194,21 +213,22 @@ class _Session:
             failed.caught = True
 
 
-def _entries(text: str) -> t.Iterator[tuple[int, str, str]]:
-    entry: list[str] = []
+def _entries(text: str, entry: re.Pattern[str]) -> t.Iterator[tuple[int, str, str]]:
+    lines: list[str] = []
     for line in text.split("\n"):
-        if line.startswith("\t") and entry:
-            entry.append(line[1:])
+        if line.startswith("\t") and lines:
+            lines.append(line[1:])
             continue
-        yield from _entry("\n".join(entry))
-        entry = [line]
-    yield from _entry("\n".join(entry))
+        yield from _entry("\n".join(lines), entry)
+        lines = [line]
+    yield from _entry("\n".join(lines), entry)
 
 
-def _entry(text: str) -> t.Iterator[tuple[int, str, str]]:
-    match = _ENTRY.match(text)
+def _entry(text: str, entry: re.Pattern[str]) -> t.Iterator[tuple[int, str, str]]:
+    match = entry.match(text)
     if match:
-        yield int(match.group(1)), match.group(2), match.group(3)
+        groups = match.groupdict()
+        yield int(groups["pid"]) if groups.get("pid") else int(groups["hexpid"], 16), groups["level"], groups["message"]
 
 
 def split_statements(text: str) -> list[str]:

@@ -63,6 +63,10 @@ def plain(statement: t.Any) -> str:
 Answer = t.Union[t.List[t.Tuple[t.Any, ...]], BaseException, t.Callable[..., t.Any]]
 
 
+#: What a server answers that logs as one does whose settings nobody has touched.
+LOGGING = ("%m [%p] ", "stderr", "off", "warning", "error", "C")
+
+
 class FakeConnection:
     """A session that remembers statements and answers by the first sign that the statement's text holds.
 
@@ -100,7 +104,7 @@ class FakeConnection:
                 if isinstance(found, BaseException):
                     raise found
                 return list(found or [])
-        return []
+        return [LOGGING] if "'log_line_prefix'" in text else []
 
 
 class FakeCursor:
@@ -207,6 +211,9 @@ class FakeDocker:
 
     def logs(self, container: str, **_options: t.Any) -> str:
         return self.texts.get(container, "")
+
+    def read_log(self, container: str, _since: str, _tail: int, _kept: int | None) -> Outcome:
+        return Outcome(0, "", self.texts.get(container, ""))
 
     def labelled(self, _label: str, _value: str) -> list[tuple[str, str, str]]:
         return self.carriers

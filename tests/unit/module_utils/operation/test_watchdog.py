@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Endpoint
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watchdog, require_positive, run_watched
@@ -135,6 +137,7 @@ class FakeWatchdog:
     seen: tuple[t.Any, ...] = ()
     trouble = ""
     cancelled = ["'ALTER' waited"]
+    others: t.ClassVar[set[int]] = {7}
 
     def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
         type(self).seen = arguments
@@ -154,7 +157,7 @@ def watched_operation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operat
 
 
 def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(watched_operation: Operation) -> None:
-    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, 1.5)[1] == ["'ALTER' waited"]
+    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, 1.5).waits == ["'ALTER' waited"]
     database, application, addresses, seconds = FakeWatchdog.seen
     assert (database, application, seconds) == ("chat", watched_operation.application + " runner", 1.5)
     assert addresses() == []  # the container is not there yet, or gone
@@ -168,6 +171,45 @@ def test_a_watch_that_ended_early_is_a_warning(watched_operation: Operation, mon
     monkeypatch.setattr(FakeWatchdog, "trouble", "the session is gone")
     run_watched(watched_operation, RUNNER, "seed", 60)
     assert watched_operation.warnings == ["The watch over the runner's sessions ended early: the session is gone"]
+
+
+LOG = """2026-11-27 01:00:00.000 UTC [7] ERROR:  division by zero
+2026-11-27 01:00:00.000 UTC [7] STATEMENT:  INSERT INTO users SELECT 1/0
+2026-11-27 01:00:00.000 UTC [8] ERROR:  duplicate key value violates unique constraint "users_pkey"
+2026-11-27 01:00:00.000 UTC [8] DETAIL:  Key (id)=(1) already there.
+2026-11-27 01:00:00.000 UTC [8] STATEMENT:  INSERT INTO users
+\tVALUES (1)
+2026-11-27 01:00:00.000 UTC [8] ERROR:  relation "probe" does not exist at character 15
+2026-11-27 01:00:00.000 UTC [8] STATEMENT:  SELECT * FROM probe
+"""
+
+
+def test_what_the_server_refused_is_read_from_its_log_but_for_what_others_did(watched_operation: Operation) -> None:
+    t.cast(FakeDocker, watched_operation.docker).texts[watched_operation.target.container.id] = LOG
+    watched = run_watched(watched_operation, RUNNER, "seed", 60)
+    [failed] = watched.refused
+    assert (failed.sql, failed.session, failed.caught) == ("INSERT INTO users\nVALUES (1)", 8, False)
+    assert watched.refused_unknown == "" and watched.not_known == []
+
+
+def test_a_log_that_cannot_be_read_is_not_taken_for_one_without_errors(
+    watched_operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_operation.docker, "read_log", lambda *_arguments: Outcome(1, "", "does not support reading"))
+    assert "cannot be read" in run_watched(watched_operation, RUNNER, "seed", 60).refused_unknown
+    watched_operation.maintenance.answers["'log_line_prefix'"] = [("%t ", "stderr", "off", "warning", "error", "C")]  # type: ignore[attr-defined]
+    watched = run_watched(watched_operation, RUNNER, "seed", 60)
+    assert watched.not_known == ["Whether the server refused something meanwhile is not known: log_line_prefix has no %p."]
+
+
+def test_who_is_there_before_and_after_the_runner_is_somebody_else() -> None:
+    present = [[(1,)], [(1,), (2,)], [(3,)]]
+    connection = FakeConnection({"IS DISTINCT FROM": lambda _text, _parameters: present.pop(0) if len(present) > 1 else present[0]})
+    with Watchdog(t.cast(t.Any, connection), "chat", "x", lambda: ["172.19.0.9"], None) as watchdog:
+        while len(present) > 1:
+            time.sleep(0.005)
+    assert watchdog.others == {1, 2, 3}
+    assert connection.parameters[0] == ("chat", [], "x")
 
 
 def test_without_a_limit_no_wait_is_cancelled_but_what_is_left_is_ended() -> None:

@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected i
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
@@ -54,6 +55,8 @@ class Stage:
         self.outcomes: list[t.Any] = [GOOD]
         self.schemas = [BEFORE, AFTER]
         self.waits: list[list[str]] = []
+        self.refused: list[Failed] = []
+        self.refused_unknown = ""
         self.plan = Plan((ADD,), BEFORE, AFTER, (), GOOD)
         self.sick: list[str] = []
         self.sick_before: list[str] = []
@@ -75,12 +78,12 @@ class Stage:
         self.journal.append("backup " + options.reason)
         return published(self.folder)
 
-    def _run(self, *_arguments: t.Any) -> tuple[Outcome, list[str]]:
+    def _run(self, *_arguments: t.Any) -> Watched:
         self.journal.append("run")
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
-        return outcome, self.waits.pop(0) if self.waits else []
+        return Watched(outcome, self.waits.pop(0) if self.waits else [], self.refused, self.refused_unknown)
 
     def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
         connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
@@ -94,6 +97,33 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
     return Stage(monkeypatch, tmp_path)
+
+
+# --- what the real rows made the server refuse ---------------------------------------------------------------------------
+
+LOST_ROWS = Failed("INSERT INTO users VALUES (1)", 'duplicate key value violates unique constraint "users_pkey"', False)
+
+
+def test_what_only_the_real_rows_made_the_server_refuse_is_told(stage: Stage) -> None:
+    stage.refused = [LOST_ROWS]
+    result = stage.migrate()
+    assert result.facts["refused"] == [{"sql": LOST_ROWS.sql, "error": LOST_ROWS.error, "caught": False}]
+    assert result.facts["refused_unknown"] == ""
+    [warning] = stage.operation.warnings
+    assert "the server refused: 'INSERT INTO users VALUES (1)': duplicate key" in warning
+
+
+def test_what_the_plan_has_told_is_not_told_again(stage: Stage) -> None:
+    stage.plan = replace(stage.plan, failed=(replace(LOST_ROWS, caught=True),))
+    stage.refused = [LOST_ROWS]
+    assert stage.migrate().facts["refused"] == []
+    assert stage.operation.warnings == []
+
+
+def test_where_the_servers_log_cannot_be_read_the_summary_says_what_is_not_known(stage: Stage) -> None:
+    stage.refused_unknown = "log_destination is syslog"
+    result = stage.migrate()
+    assert "Whether the server refused something meanwhile is not known: log_destination is syslog." in result.summary
 
 
 # --- whether anything is done ---------------------------------------------------------------------------------------------

@@ -55,6 +55,10 @@ class FakeSandbox(Sandbox):
         return contextlib.nullcontext(FakeConnection())
 
 
+#: What the sandbox's server logs around a runner.
+LOG = "dbops|1|LOG:  statement: SELECT 'dbops: the runner begins'\n%sdbops|1|LOG:  statement: SELECT 'dbops: the runner ends'\n"
+
+
 class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
@@ -68,6 +72,7 @@ class Stage:
         self.others: tuple[str, ...] = ()
         self.kept: list[tuple[str, str]] = []
         self.docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
+        self.docker.texts = {"sandbox-id": LOG % ""}
         self.connection = FakeConnection(
             {
                 "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] in ("chat", *self.others) else [],
@@ -127,6 +132,13 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
     return Stage(monkeypatch, tmp_path)
+
+
+def test_what_a_runner_lost_and_did_not_tell_of_is_told(stage: Stage) -> None:
+    stage.docker.texts["sandbox-id"] = LOG % "dbops|2|ERROR:  no such table\ndbops|2|STATEMENT:  INSERT INTO rooms VALUES (1)\n"
+    stage.reset()
+    assert len(stage.running.warnings) == 2  # the migration and the seed
+    assert "the server refused something of it in the sandbox: 'INSERT INTO rooms VALUES (1)': no such table" in stage.running.warnings[1]
 
 
 def test_the_fresh_database_is_built_in_the_sandbox_copied_compared_and_swapped_in(stage: Stage) -> None:

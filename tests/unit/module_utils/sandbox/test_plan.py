@@ -13,8 +13,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _plan
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _plan, _runner_log
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import read_between_marks
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Executed, Failed, read_log
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
@@ -154,17 +155,17 @@ class Sandbox:
 def test_only_what_was_executed_between_the_marks_is_the_runners(monkeypatch: pytest.MonkeyPatch) -> None:
     docker = FakeDocker()
     docker.texts = {"sandbox-id": LOG + "\n"}
-    found = _plan._runner_log(operation(docker=docker), t.cast(t.Any, Sandbox()))
+    found = read_between_marks(operation(docker=docker), t.cast(t.Any, Sandbox()))
     assert [item.sql for item in read_log(found)] == ["CREATE TABLE a ()"]
 
 
 def test_a_log_without_its_end_is_waited_for_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(_plan, "time", clock)
+    monkeypatch.setattr(_runner_log, "time", clock)
     docker = FakeDocker()
     docker.texts = {"sandbox-id": LOG.split("\n", maxsplit=1)[0]}
     with pytest.raises(DbopsError, match="log could not be read in full"):
-        _plan._runner_log(operation(docker=docker), t.cast(t.Any, Sandbox()))
+        read_between_marks(operation(docker=docker), t.cast(t.Any, Sandbox()))
     assert clock.now >= 1010
 
 
