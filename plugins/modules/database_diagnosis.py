@@ -156,16 +156,21 @@ summary:
   type: list
   elements: str
 operation:
-  description: Facts of this run.
+  description: Facts of this run; where it may change something, they are also in the journal.
   returned: always
   type: dict
   sample:
-    run_id: 20261124T030000_3f9a2c
+    run_id: 20261123T030000_3f9a2c
     operation: diagnose
-    host: chat-preview
-    database: chat_preview
-    started: "2026-11-24T03:00:00Z"
-    duration_seconds: 2.5
+    host: chat-production
+    database: chat
+    environment: production
+    container: chat-postgres-prod
+    server_id: "7300000000000000001"
+    server_version: "17.5"
+    started: "2026-11-23T03:00:00Z"
+    duration_seconds: 4.2
+    phases: {}
 """
 
 import typing as t

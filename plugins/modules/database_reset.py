@@ -148,7 +148,7 @@ summary:
   type: list
   elements: str
 operation:
-  description: Facts of this run, also written to the journal.
+  description: Facts of this run; where it may change something, they are also in the journal.
   returned: always
   type: dict
   sample:

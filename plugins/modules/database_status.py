@@ -99,7 +99,7 @@ summary:
   type: list
   elements: str
 operation:
-  description: Facts of this run.
+  description: Facts of this run; where it may change something, they are also in the journal.
   returned: always
   type: dict
   sample:
@@ -107,8 +107,13 @@ operation:
     operation: status
     host: chat-production
     database: chat
+    environment: production
+    container: chat-postgres-prod
+    server_id: "7300000000000000001"
+    server_version: "17.5"
     started: "2026-11-23T03:00:00Z"
-    duration_seconds: 0.7
+    duration_seconds: 4.2
+    phases: {}
 """
 
 import typing as t

@@ -110,16 +110,16 @@ summary:
   type: list
   elements: str
 operation:
-  description: Facts of this run, also written to the journal.
+  description: Facts of this run; where it may change something, they are also in the journal.
   returned: always
   type: dict
   sample:
     run_id: 20261123T030000_3f9a2c
     operation: preview_status
-    host: chat-preview
-    database: chat_preview
-    environment: preview
-    container: chat-postgres-preview
+    host: chat-production
+    database: chat
+    environment: production
+    container: chat-postgres-prod
     server_id: "7300000000000000001"
     server_version: "17.5"
     started: "2026-11-23T03:00:00Z"

@@ -180,7 +180,6 @@ class TestFailingMigration:
         assert "Nothing to migrate" in asked.summary
         assert [failed["caught"] for failed in asked.result()["plan"]["failed"]] == [True, True]
 
-
     def test_what_only_the_real_rows_make_the_server_refuse_is_told(
         self, v1: None, controller: Controller, stack: Stack, production: Server
     ) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import types
 import typing as t
 from pathlib import Path
@@ -170,3 +171,14 @@ def test_results_are_described_with_their_types(module: types.SimpleNamespace) -
         assert result["type"] != "list" or "elements" in result, name
     assert results["operation"]["returned"] == "always"
     assert results["operation"]["sample"]["operation"] == module.operation
+
+
+def test_what_every_module_returns_is_described_from_one_source(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("generate_returned", ROOT / "docs" / "generate_returned.py")
+    assert spec and spec.loader
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    assert generator.main(["--check"]) == 0, capsys.readouterr().out
+    text = (ROOT / "plugins" / "modules" / "seed.py").read_text(encoding="utf-8")
+    stale = text.replace("What was done, in a few lines", "What happened, in a few lines")
+    assert stale != text == generator.with_blocks(stale, "seed")

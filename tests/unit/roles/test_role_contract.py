@@ -126,9 +126,21 @@ def used_names_are_declared(role: Path) -> list[str]:
     return [f"{name} is used but declared nowhere" for name in sorted(used - known)]
 
 
+def handed_on(role: Path) -> dict[str, str]:
+    """``{module option: variable}`` of all that role target hands on for a role, by name."""
+    if f"{{{{ {HANDED_OVER}options }}}}" not in texts(role, "tasks"):
+        return {}
+    prefix = f"dbops_{role.name}_"
+    kept = load(role.parent / SHARED_ROLE / "vars" / "main.yml").get(f"{HANDED_OVER}not_options", {}).get(role.name, [])
+    return {name.removeprefix(prefix): name for name in options_of(role) if name.removeprefix(prefix) not in kept}
+
+
 def declared_names_are_used(role: Path) -> list[str]:
     users = role.parent.iterdir() if role.name == SHARED_ROLE else [role]
     used = {name for user in users for name in _VARIABLE.findall(without_comments(texts(user, "tasks", "handlers", "vars", "templates")))}
+    used |= set(handed_on(role).values()) | {
+        f"dbops_{name}" for name in load(role / "vars" / "main.yml").get(f"{HANDED_OVER}stand_ins", [])
+    }
     return [f"{name} is documented but has no effect" for name in sorted(set(options_of(role)) - used)]
 
 
@@ -203,6 +215,7 @@ def left_out() -> list[tuple[str, str, str]]:
     """``(role, module option, variable)`` of all that is left out where the variable is empty."""
     found = []
     for role in ROLES:
+        found += [(role.name, option, name) for option, name in handed_on(role).items()]
         pairs = re.findall(r"^ +(\w+): \"\{\{ omit if (dbops_\w+) in \['', none\] else", texts(role, "tasks", "vars"), re.MULTILINE)
         found += [(role.name, option, name) for option, name in pairs]
     return found
@@ -215,10 +228,15 @@ def test_what_is_left_out_has_the_same_default_in_the_module(role: str, option: 
     options = documented_options(plugins / "doc_fragments" / "target.py")
     for module in re.findall(r"^ +dbops\.postgres\.(\w+):$", texts(ROOT / "roles" / role, "tasks"), re.MULTILINE):
         options.update(documented_options(plugins / "modules" / f"{module}.py"))
+    assert option in options, f"{name} is no option of the module: name it in {HANDED_OVER}not_options"
     if options[option].get("required"):
         return  # refused by the module then
-    defaults = load(ROOT / "roles" / SHARED_ROLE / "defaults" / "main.yml") | load(ROOT / "roles" / role / "defaults" / "main.yml")
-    assert defaults[name] == options[option].get("default", "")
+    shared = ROOT / "roles" / SHARED_ROLE
+    if option in load(shared / "vars" / "main.yml")[f"{HANDED_OVER}stand_ins"]:
+        assert name not in load(ROOT / "roles" / role / "defaults" / "main.yml"), "it would hide the shared variable"
+        name = f"dbops_{option}"
+    defaults = load(shared / "defaults" / "main.yml") | load(ROOT / "roles" / role / "defaults" / "main.yml")
+    assert (defaults.get(name) or "") == (options[option].get("default") or "")
 
 
 # --- the rules themselves -------------------------------------------------------------------------------------------
@@ -231,19 +249,22 @@ GOOD = {
         "      dbops_backup_dir: {type: path, default: /opt/backups}\n"
     ),
     "target/vars/main.yml": "---\n__dbops_target:\n  container: \"{{ omit if dbops_container in ['', none] else dbops_container }}\"\n"
-    "  backup_dir: \"{{ omit if dbops_backup_dir in ['', none] else dbops_backup_dir }}\"\n",
+    "  backup_dir: \"{{ omit if dbops_backup_dir in ['', none] else dbops_backup_dir }}\"\n"
+    '__dbops_target_options: "{{ {} }}"\n',
     "target/tasks/main.yml": "---\n- name: Nothing\n  ansible.builtin.debug:\n",
     "fetch/README.md": "# fetch\n",
     "fetch/defaults/main.yml": "---\n# dbops_fetch_never: commented out\ndbops_fetch_jobs: 2\n",
     "fetch/meta/argument_specs.yml": (
         "---\nargument_specs:\n  main:\n    options:\n      dbops_fetch_jobs: {type: int, default: 2}\n"
         "      dbops_fetch_id: {type: str, required: true}\n"
+        "      dbops_fetch_retries: {type: int}\n"
     ),
     "fetch/tasks/main.yml": (
         "---\n- name: Describe\n  ansible.builtin.import_role:\n    name: dbops.postgres.target\n"
         '- name: Fetch\n  dbops.postgres.fetch:\n    command: x\n    id: "{{ dbops_fetch_id }}"\n'
         "    jobs: \"{{ omit if dbops_fetch_jobs in ['', none] else dbops_fetch_jobs }}\"\n"
         '    more: "{{ __dbops_target }}"\n  register: __dbops_fetch_result\n'
+        '  module_defaults:\n    dbops.postgres.fetch: "{{ __dbops_target_options }}"\n'
     ),
 }
 
