@@ -5,8 +5,8 @@
 """All measurements: `make bench`, which writes `bench/results.json` and draws docs/benchmarks from it.
 
 It starts a stack of its own, over SSH as a user's, and removes it. DBOPS_BENCH_MB: how much data (1000, as a plain dump);
-DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=0 leaves out how cost grows; DBOPS_BENCH_ONLY=reset,status measures only
-these groups. What is left out keeps what was measured of it before.
+DBOPS_BENCH_ROUNDS: rounds of the backup (3); DBOPS_BENCH_GROWTH=10x3000,100x0 measures only these rows of how cost grows (megabytes,
+further tables), 0 none; DBOPS_BENCH_ONLY=reset,status only these groups. What is left out keeps what was measured of it before.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ GROWTH = ((10, 0), (100, 0), (1000, 0), (10, 300), (10, 3000), (5000, 0))
 def main() -> int:
     megabytes = int(os.environ.get("DBOPS_BENCH_MB", "1000"))
     rounds = int(os.environ.get("DBOPS_BENCH_ROUNDS", "3"))
-    grow = os.environ.get("DBOPS_BENCH_GROWTH", "1") != "0"
+    asked = os.environ.get("DBOPS_BENCH_GROWTH", ",".join("%dx%d" % row for row in GROWTH))
+    grow = [row for row in GROWTH if "%dx%d" % row in asked.split(",")]
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     with provide("bench", MAJOR) as stack, tempfile.TemporaryDirectory(prefix="dbops-bench-") as scratch:
         controller = Controller(Path(scratch), stack.inventory)
         results = {**_one_size(stack, controller, megabytes, rounds, Path(scratch), known), **_machine(stack)}
         _write(results)
-        if grow:
-            results["growth"] = []
-            for row in _growth(stack, controller):
-                results["growth"].append(row)
-                if row["tables"] > 3000:
-                    results["plan_seconds_3000_tables"] = row["plan_seconds"]
-                _write(results)
+        for row in _growth(stack, controller, grow):
+            kept = [other for other in results.get("growth", []) if _row_of(other) != _row_of(row)]
+            results["growth"] = [*kept, row]
+            if row["tables"] > 3000:
+                results["plan_seconds_3000_tables"] = row["plan_seconds"]
+            _write(results)
     print(report.table(json.loads(RESULTS.read_text(encoding="utf-8")), "en"))
     return 0
 
@@ -70,6 +70,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, rounds, scratch),
         "migrate": lambda: measure.migration(controller),
+        "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
         "load": lambda: preview.measure_under_load(stack, controller),
         "status": lambda: measure.status(stack, controller, scratch),
@@ -88,8 +89,20 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     return results
 
 
-def _growth(stack: Stack, controller: Controller) -> Iterator[Results]:
-    for megabytes, tables in GROWTH:
+def _row_of(row: Results) -> tuple[int, int]:
+    """Rows are the same by the size that was asked for, and by the tables."""
+    return row["data_mb"], row["tables"]
+
+
+def _other_data(stack: Stack, controller: Controller, megabytes: int, rounds: int, scratch: Path) -> Results:
+    _say(f"filling with {megabytes} MB of another kind")
+    stack.fill("v1")
+    dataset.fill_otherwise(stack.production, megabytes)
+    return measure.other_data(stack, controller, rounds, scratch)
+
+
+def _growth(stack: Stack, controller: Controller, wanted: list[tuple[int, int]]) -> Iterator[Results]:
+    for megabytes, tables in wanted:
         _say(f"growth: {megabytes} MB, {tables} further tables")
         stack.fill("v1")
         dataset.fill(stack.production, megabytes)

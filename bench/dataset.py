@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is measured on: chat messages of everyday words, as many as asked for, the same for the same size."""
+"""What is measured on: chat messages of everyday words, as many as asked for, the same for the same size; and what is least like them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ def fill(server: Server, megabytes: int) -> None:
         "        1 + floor(power(random(), 2) * 50)::int AS room, 1 + floor(power(random(), 2) * 1000)::int AS author"
         "       FROM generate_series(1, %d) AS id) AS m JOIN sentence AS a ON a.id = m.a JOIN sentence AS b ON b.id = m.b"
         % (_SENTENCES, _SENTENCES, rows),
+        "VACUUM ANALYZE",
+    )
+
+
+def fill_otherwise(server: Server, megabytes: int) -> None:
+    """Files that no compressor makes smaller, and narrow rows of numbers with two indexes: about half of each, as a plain dump."""
+    files = megabytes * 1_000_000 // 2 // 41_000  # 20 kB each, two digits a byte
+    readings = megabytes * 1_000_000 // 2 // 62
+    server.do(
+        "SELECT setseed(0.42)",
+        "TRUNCATE messages, rooms, users CASCADE",
+        "CREATE EXTENSION IF NOT EXISTS pgcrypto",
+        "CREATE TABLE files (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, content bytea NOT NULL)",
+        "ALTER TABLE files ALTER content SET STORAGE EXTERNAL",
+        "INSERT INTO files SELECT n, 'file ' || n, (SELECT string_agg(gen_random_bytes(1000), '') FROM generate_series(1, 20) WHERE n > 0)"
+        " FROM generate_series(1, %d) AS n" % files,
+        "CREATE TABLE readings (id bigint PRIMARY KEY, sensor int NOT NULL, taken timestamptz NOT NULL, value double precision NOT NULL)",
+        "INSERT INTO readings SELECT n, floor(random() * 5000), timestamptz '2026-01-01' + n * interval '0.37 seconds', random() * 100"
+        " FROM generate_series(1, %d) AS n" % readings,
+        "CREATE INDEX ON readings (sensor, taken)",
         "VACUUM ANALYZE",
     )
 

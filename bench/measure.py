@@ -216,6 +216,15 @@ def restore_pairs(server: Server, controller: Controller, rounds: int) -> list[f
     return _ratios(ours, bare)
 
 
+def other_data(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
+    """The same ratios on another kind of data."""
+    backup = backups(stack, controller, rounds, scratch)
+    names = ("data_mb", "backup_time_ratio", "backup_limit_ratio", "backup_size_ratio")
+    found = {name: backup[name] for name in names}
+    found["restore_limit_ratio"] = statistics.median(restore_pairs(stack.production, controller, rounds))
+    return {"other_data": found, "remote_tasks": {}}
+
+
 def restores(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
     """Both ways back to the same contents; the application asks for the last message. (The runbook's own line, onto the live
     database, restores nothing: every row is there already. So it is given an empty one, as in its own section on resets.)"""

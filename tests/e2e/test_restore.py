@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from controller import ROOT, CheckThenRun, Controller
-from stack import Server, Stack
+from stack import Server, Stack, command
 
 CONSENT = "restore:chat"
+
+#: The newest PostgreSQL that is tested.
+NEWEST = 18
 
 
 @pytest.fixture
@@ -109,6 +113,55 @@ def test_a_file_that_windows_has_saved_comes_back(v2: None, controller: Controll
     done = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm=CONSENT)
     assert done.ok, done.output
     assert production.dump() == whole
+
+
+def dump_by_newer_tools(stack: Stack, server: Server, path: str, *options: str) -> None:
+    """What a newer image's pg_dump makes of this server: a file that older tools stumble over."""
+    password = server.env["POSTGRES_PASSWORD"]
+    argv = ["docker", "run", "--rm", "--network", f"container:{server.name}", "--env", f"PGPASSWORD={password}", newer_image(stack)]
+    line = shlex.join([*argv, "pg_dump", "-h", "127.0.0.1", "-U", "postgres", *options, "chat"])
+    stack.as_deploy(f"{line} > {path}")
+
+
+def newer_image(stack: Stack) -> str:
+    if stack.major >= NEWEST:
+        pytest.skip("there is no newer PostgreSQL than this one")
+    command(str(ROOT / "demo" / "images"), "--postgres", str(NEWEST))
+    return f"dbops-demo/postgres:{NEWEST}"
+
+
+@pytest.mark.core
+def test_a_plain_file_of_newer_tools_comes_back(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    """It sets what this server does not know, and begins with a command that an older psql does not know."""
+    path = f"{stack.folder}/opt/backups/newer.sql"
+    dump_by_newer_tools(stack, production, path)
+    assert "SET transaction_timeout" in stack.as_deploy(f"head -40 {path}").stdout
+    whole = production.dump()
+    damage(production)
+    done = controller.run("restore", "-l", "production", dbops_restore_backup=path, dbops_confirm=CONSENT)
+    assert done.ok, done.output
+    assert production.dump() == whole
+    assert any("passed over: transaction_timeout" in warning for warning in done.result()["warnings"])
+
+
+@pytest.mark.core
+def test_an_archive_of_newer_tools_is_named_and_read_by_a_newer_image(
+    v2: None, controller: Controller, stack: Stack, production: Server
+) -> None:
+    path = f"{stack.folder}/opt/backups/newer.dump"
+    dump_by_newer_tools(stack, production, path, "--format=custom")
+    whole = production.dump()
+    damage(production)
+    wanted = {"dbops_restore_backup": path, "dbops_confirm": CONSENT}
+    for arguments in (["--check"], []):
+        refused = controller.run("restore", "-l", "production", *arguments, **wanted)
+        assert not refused.ok
+        assert "newer" in refused.message and "dbops_restore_tools_image" in refused.message, refused.message
+        assert "It is not damaged" in refused.message
+    done = controller.run("restore", "-l", "production", **wanted, dbops_restore_tools_image=newer_image(stack))
+    assert done.ok, done.output
+    assert production.dump() == whole
+    assert "every count compared with the rows in the file" in done.summary
 
 
 def test_roles_that_are_not_there_are_named_made_or_left_out(v2: None, controller: Controller, stack: Stack, production: Server) -> None:

@@ -55,11 +55,17 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps im
 
 @dataclass(frozen=True)
 class Built:
-    """What was built beside the live database. ``accepted``: the differences that were consented to; ``views``: what was computed anew."""
+    """What was built beside the live database.
+
+    :param accepted: the differences that were consented to.
+    :param views: what was computed anew.
+    :param compared: whether what was restored tells how many rows there have to be.
+    """
 
     tables: tuple[TableRows, ...]
     accepted: tuple[str, ...]
     views: tuple[str, ...]
+    compared: bool
 
 
 def restore(operation: Operation, options: RestoreOptions) -> Result:
@@ -181,7 +187,7 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     _database.apply_properties(operation.maintenance, building, properties)
     seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
     stamp(operation, building, seeds, keep_seeds=False)
-    return Built(counted, tuple(failures), tuple(views))
+    return Built(counted, tuple(failures), tuple(views), bool(source.backup or (file and file.rows)))
 
 
 def _second_way(new: NewDatabase, first_try: str) -> str:
@@ -244,6 +250,6 @@ def _proof(source: Source, built: Built) -> str:
         return "with the differences that were consented to"
     if source.backup:
         return "every count compared with the manifest"
-    if source.file and source.file.rows:
+    if built.compared:
         return "every count compared with the rows in the file"
     return "a file without a manifest: the counts could not be compared"
