@@ -76,7 +76,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "status": lambda: measure.status(stack, controller, scratch),
         "diagnosis": lambda: measure.diagnosis(stack, controller, rounds),
     }
-    wanted = os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",")
+    wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
     if {"backup", "restore", "migrate"} & set(wanted):
         _say(f"filling with {megabytes} MB")

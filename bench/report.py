@@ -136,7 +136,9 @@ def table(results: dict[str, Any], language: str) -> str:
     measured, goal_word, at_most, at_least, missed, *_rest = _WORDS[language]
     lines = [f"| | {measured} | {goal_word} |", "| --- | ---: | ---: |"]
     for key, (goal, english, japanese) in FIGURES.items():
-        found = results[key]
+        found = results.get(key)
+        if found is None:  # measured at the end
+            continue
         bound = at_least if key in AT_LEAST else at_most
         wanted = "" if goal is None else (f"{bound} {goal:g}" if language == "en" else f"{goal:g} {bound}")
         wanted += f" ({missed})" if goal is not None and (found < goal if key in AT_LEAST else found > goal) else ""

@@ -176,8 +176,9 @@ operation:
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
-from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._diagnosis import DiagnosisOptions, diagnose
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._diagnosis import diagnose
 from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._facts import Production
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._gather import DiagnosisOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry

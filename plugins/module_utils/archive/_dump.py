@@ -16,8 +16,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_RUN, LABEL_TARGET, Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
     KEEPALIVES,

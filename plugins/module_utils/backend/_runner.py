@@ -12,8 +12,9 @@ import stat
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 

@@ -10,16 +10,14 @@ environment (https://docs.docker.com/reference/cli/docker/container/run/#env).
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import json
 import re
-import tempfile
 import time
 import typing as t
-from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image, parse_container, parse_image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot, environment_flags, label_flags, one_shot_flags
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import KEPT, Outcome, run_process
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
 
@@ -51,30 +49,6 @@ _ENGINE_TROUBLE = (
         "The Docker engine has no disk space left: free some, for example with 'docker system df' and 'docker image prune'.",
     ),
 )
-
-
-@dataclass(frozen=True)
-class OneShot:
-    """A container that runs one program.
-
-    :param network: a network's name, or ``container:<id>`` to share another container's.
-    :param mounts: ``(host path, container path, writable)``.
-    """
-
-    name: str
-    image: str
-    argv: tuple[str, ...]
-    labels: dict[str, str]
-    env: dict[str, str] = field(default_factory=dict)
-    network: str = "none"
-    further_networks: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    mounts: tuple[tuple[str, str, bool], ...] = ()
-    tmpfs: tuple[str, ...] = ()
-    user: str = ""
-    keep_entrypoint: bool = False
-    volumes_from: str = ""
-    shm_size: str = ""
 
 
 class Docker:
@@ -216,7 +190,7 @@ class Docker:
         A program that outlives ``timeout`` goes on inside the container: the engine has no way to end it.
         """
         command = ["container", "exec"] + (["--interactive"] if stdin_path else []) + (["--user", user] if user else [])
-        with _environment(env or {}) as (flags, client_env):
+        with environment_flags(env or {}) as (flags, client_env):
             command += flags + [container, *argv]
             return self._call(
                 command, env=client_env, check=False, patience=None, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout
@@ -263,7 +237,7 @@ class Docker:
             self.remove("container", job.name)
 
     def _launch(self, command: list[str], job: OneShot, **options: t.Any) -> Outcome:
-        with _environment(job.env) as (flags, client_env):
+        with environment_flags(job.env) as (flags, client_env):
             return self._call(command + flags + one_shot_flags(job), env=client_env, **options)
 
     def create_internal_network(self, name: str, labels: t.Mapping[str, str]) -> None:
@@ -315,57 +289,6 @@ class Docker:
         if check and outcome.rc != 0:
             _raise_failure(argv, outcome)
         return outcome
-
-
-#: Variables that mean something to the ``docker`` client itself: a backend's value must not redirect or break it.
-_CLIENT_VARIABLE = re.compile(
-    r"^(?:PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|DOCKER_.*|BUILDKIT_.*|GO[A-Z]+|SSH_.*|XDG_.*|(?:HTTPS?|NO|ALL|FTP)_PROXY)$", re.IGNORECASE
-)
-
-
-@contextlib.contextmanager
-def _environment(env: t.Mapping[str, str]) -> t.Iterator[tuple[list[str], dict[str, str]]]:
-    """The options that pass an environment on, and what the client's own environment has to hold for them.
-
-    Only names stand in the options. What would mean something to the client goes through a private file instead, whose format
-    knows no line breaks (https://docs.docker.com/reference/cli/docker/container/run/#env).
-    """
-    filed = {name: text for name, text in env.items() if _CLIENT_VARIABLE.match(name)}
-    by_name = {name: text for name, text in env.items() if name not in filed}
-    flags = [word for name in sorted(by_name) for word in ("--env", name)]
-    if not filed:
-        yield flags, by_name
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="dbops-env-", encoding="utf-8") as stream:
-        stream.writelines("%s=%s\n" % (name, text.replace("\n", " ")) for name, text in sorted(filed.items()))
-        stream.flush()
-        yield flags + ["--env-file", stream.name], by_name
-
-
-def label_flags(labels: t.Mapping[str, str]) -> list[str]:
-    return [word for name in sorted(labels) for word in ("--label", "%s=%s" % (name, labels[name]))]
-
-
-def one_shot_flags(job: OneShot) -> list[str]:
-    """The options, the image and the program of ``docker run`` or ``docker create``."""
-    flags = ["--pull", "never", "--name", job.name, "--network", job.network] + label_flags(job.labels)
-    for alias in job.aliases:
-        flags += ["--network-alias", alias]
-    for source, destination, writable in job.mounts:
-        flags += ["--mount", mount_flag(source, destination, writable)]
-    for path in job.tmpfs:
-        flags += ["--tmpfs", path]
-    for option, value in (("--user", job.user), ("--volumes-from", job.volumes_from), ("--shm-size", job.shm_size)):
-        flags += [option, value] if value else []
-    if job.keep_entrypoint:
-        return [*flags, job.image, *job.argv]
-    return [*flags, "--entrypoint", job.argv[0], job.image, *job.argv[1:]]
-
-
-def mount_flag(source: str, destination: str, writable: bool) -> str:
-    """``--mount`` takes comma-separated values, quoted as CSV (a path may hold a comma or a quote)."""
-    fields = ["type=bind", "source=" + source, "target=" + destination] + ([] if writable else ["readonly"])
-    return ",".join('"%s"' % text.replace('"', '""') if set(text) & set(',"') else text for text in fields)
 
 
 def _raise_engine_trouble(outcome: Outcome) -> None:

@@ -18,8 +18,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._seed im
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import Holder
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, tables
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
 
 #: Seconds that the runner may take in the sandbox.

@@ -18,8 +18,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, run_for_real
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Session, rows, session, sessions, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._server_log import read_server_log, refused
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import Session, sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import failure_facts, failures_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
 
@@ -46,10 +47,10 @@ WHERE NOT l.granted AND l.locktype = 'relation' AND a.datname = %s
   AND l.waitstart < clock_timestamp() - make_interval(secs => %s)
 """
 
-#: Everybody but the runner, as far as it can be told now.
+#: Everybody but the runner, as far as it can be told now: not yet of a session that is just beginning, whose database is null still.
 _OTHERS = """
 SELECT a.pid FROM pg_stat_activity a
-WHERE a.datname IS DISTINCT FROM %s OR NOT (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
+WHERE a.datname <> %s OR a.datname IS NOT NULL AND NOT (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
 """
 
 #: Terminates what it finds.

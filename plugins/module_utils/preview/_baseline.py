@@ -15,8 +15,9 @@ import typing as t
 from dataclasses import asdict, dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, end_sessions, execute, sql, transaction
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, sql, transaction
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import end_sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 if t.TYPE_CHECKING:

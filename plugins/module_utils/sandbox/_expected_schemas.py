@@ -25,13 +25,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     run_in_sandbox,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import (
-    Sandbox,
-    keep_as_template,
-    load_schema,
-    open_sandbox,
-    renew,
-)
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import open_with_live_schema
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, keep_as_template, renew
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, read_snapshot
 
 #: The folder in the backup folder.
@@ -79,8 +74,7 @@ class Trials:
 
 @contextlib.contextmanager
 def open_trials(operation: Operation) -> t.Iterator[Trials]:
-    with open_sandbox(operation) as sandbox:
-        live = load_schema(operation, sandbox, STATE_TABLES)
+    with open_with_live_schema(operation, "try", STATE_TABLES) as (sandbox, live):
         keep_as_template(sandbox)
         yield Trials(operation, sandbox, live)
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, Runner, run_in_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import open_with_live_schema, state_tables
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import mark_begin, mark_end, read_between_marks
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import load_schema, open_sandbox, state_tables
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _statements
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
@@ -120,10 +120,7 @@ class Plan:
 def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequence[str], timeout: float) -> Plan:
     """Run the runner in a sandbox with the target's schema. The outcome may be a failure: look at it."""
     names = tuple(STATE_TABLES) + tuple(further_state_tables)
-    operation.enter("plan: sandbox")
-    with open_sandbox(operation, _statements.LOG_OPTIONS) as sandbox:
-        operation.enter("plan: schema")
-        before = load_schema(operation, sandbox, names)
+    with open_with_live_schema(operation, "plan", names, _statements.LOG_OPTIONS) as (sandbox, before):
         with sandbox.session() as connection:
             execute(connection, _OBSERVE.format(schema=OBSERVATION_SCHEMA))
             state_before = _state_contents(connection, names)

@@ -11,31 +11,26 @@ finds "its" database there and cannot reach the real one: what runs here cannot 
 from __future__ import annotations
 
 import contextlib
-import os
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import table_option
-from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import is_state_table
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _server_image
-from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _function_paths
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
     Address,
     attempt,
     execute,
-    rows,
     session,
     sql,
     value,
     wait_until_ready,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
-from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, difference, read_snapshot, render
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError, ServerError
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -56,12 +51,6 @@ _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "
 #: The schema is loaded, and may be migrated, in one transaction, which holds a lock on every table and index at the same time
 #: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
 _MANY_LOCKS = ("max_locks_per_transaction=2048",)
-
-#: Bytes of a table of the catalogue up to which any plan of a query is a good one; those of an empty database are below it.
-_SMALL_CATALOGUE = 1024 * 1024
-
-#: The load's own statements, six for each table, stay out of the log, which is read in full for what the runner does.
-_UNLOGGED = "-c log_statement=none -c default_transaction_read_only=off"
 
 
 @dataclass(frozen=True)
@@ -118,7 +107,7 @@ def renew(operation: Operation, sandbox: Sandbox, from_template: bool) -> None:
 
 
 def _create_database(operation: Operation, sandbox: Sandbox, connection: Connection, template: str = "") -> None:
-    properties = replace(_properties(operation), tablespace=sandbox.tablespace)
+    properties = replace(properties_in_sandbox(operation), tablespace=sandbox.tablespace)
     if template:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
         names = (operation.database, template, properties.owner)
@@ -128,7 +117,7 @@ def _create_database(operation: Operation, sandbox: Sandbox, connection: Connect
     _database.apply_properties(connection, operation.database, properties)
 
 
-def _properties(operation: Operation) -> _database.Properties:
+def properties_in_sandbox(operation: Operation) -> _database.Properties:
     """The target's, except for what cannot be here (tablespaces) or would hide from the log what the runner does."""
     properties = _database.read_properties(operation.maintenance, operation.database)
     settings = tuple(setting for setting in properties.settings if not governs_the_log(setting.name))
@@ -205,95 +194,3 @@ def _tablespace(connection: Connection) -> str:
     create = sql.SQL("CREATE TABLESPACE {} LOCATION ''").format(sql.Identifier(_IN_MEMORY))
     refused = attempt(connection, "SET allow_in_place_tablespaces = on") or attempt(connection, create)
     return _IN_DATA_FOLDER if refused else _IN_MEMORY
-
-
-def load_schema(operation: Operation, sandbox: Sandbox, state_names: t.Sequence[str]) -> Snapshot:
-    """Give the sandbox the target's schema and the contents of the runner's state tables; returns the schema, which both now have.
-
-    :raises DbopsError: where the two differ, since a plan made on another schema would be worth nothing.
-    """
-    with operation.session(read_only=True) as connection:
-        live = read_snapshot(connection)
-        state = state_tables(connection, state_names)
-    folder = operation.work_folder("sandbox")
-    options = ["--no-tablespaces", "--no-subscriptions"]
-    try:
-        _copy(operation, sandbox, os.path.join(folder, "schema.sql"), ["--schema-only", *options])
-    except DbopsError:
-        _copy_in_sections(operation, sandbox, folder, options)
-    if state:
-        tables = [table_option(*table) for table in state]
-        _copy(operation, sandbox, os.path.join(folder, "state.sql"), ["--data-only", "--disable-triggers", *tables])
-    with sandbox.session() as connection:
-        _analyze_catalogue(connection)
-        change = difference(live, read_snapshot(connection))
-    invalid = [key.partition(" ")[2] for key, definition in change.removed.items() if key.startswith("index ") and " INVALID" in definition]
-    if invalid:
-        raise DbopsError(
-            "Database '%s' has an invalid index, left by a CREATE INDEX CONCURRENTLY that failed: %s. Drop it first, for example: DROP INDEX CONCURRENTLY %s;"
-            % (operation.database, ", ".join(invalid), invalid[0])
-        )
-    if change:
-        lines = render(change)
-        raise DbopsError(
-            "The sandbox could not be given the same schema as database '%s'; it differs in: %s"
-            % (operation.database, "; ".join(lines[:5])),
-            differences=lines,
-        )
-    return live
-
-
-def _analyze_catalogue(connection: Connection) -> None:
-    """What a server does in the background, and this one does not: without it, a runner's look at 3,000 tables takes 13 s instead of 1."""
-    grown = rows(
-        connection,
-        "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > %s",
-        (_SMALL_CATALOGUE,),
-    )
-    for (name,) in grown:
-        execute(connection, sql.SQL("ANALYZE {}").format(sql.Identifier("pg_catalog", name)))
-
-
-def _copy_in_sections(operation: Operation, sandbox: Sandbox, folder: str, options: list[str]) -> None:
-    """The second way of ``archive._load``: functions know where to look while what calls them is made."""
-    _copy(operation, sandbox, os.path.join(folder, "pre-data.sql"), ["--section=pre-data", *options])
-    with sandbox.session() as connection:
-        given = _function_paths.give(connection, _function_paths.search_path_of(_properties(operation)))
-    _copy(operation, sandbox, os.path.join(folder, "post-data.sql"), ["--section=post-data", *options])
-    with sandbox.session() as connection:
-        _function_paths.take_back(connection, given)
-
-
-def state_tables(connection: Connection, names: t.Sequence[str]) -> list[tuple[str, str]]:
-    """``(schema, table)`` of each table in which a migration runner keeps its state."""
-    found = rows(
-        connection,
-        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(%s)"
-        " AND n.nspname NOT LIKE 'pg\\_%%' ORDER BY 1, 2",
-        (list(names),),
-    )
-    return [(schema, table) for schema, table in found if is_state_table(schema, table, names)]
-
-
-def _copy(operation: Operation, sandbox: Sandbox, path: str, options: t.Sequence[str]) -> None:
-    """pg_dump in the database's container, psql in the sandbox: definitions and a few rows, so a pipe through a file is fast enough."""
-    address = operation.target.address
-    env = {
-        "PGHOST": address.host,
-        "PGPORT": str(address.port),
-        "PGUSER": address.user,
-        "PGPASSWORD": address.password,
-        "PGDATABASE": operation.database,
-    }
-    patience = ["--lock-wait-timeout=" + operation.lock_timeout] if operation.lock_timeout else []
-    argv = ["pg_dump", "--no-password", *patience, *options]
-    outcome = operation.docker.exec(operation.target.container.id, argv, env=env, stdout_path=path)
-    if outcome.rc != 0:
-        raise DbopsError("The schema of database '%s' could not be dumped: %s" % (operation.database, outcome.stderr.strip()))
-    env = {"PGUSER": sandbox.address.user, "PGHOST": "127.0.0.1", "PGDATABASE": operation.database, "PGOPTIONS": _UNLOGGED}
-    argv = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-    outcome = operation.docker.exec(sandbox.container.id, argv, env=env, stdin_path=path)
-    if outcome.rc != 0:
-        raise DbopsError(
-            "The schema of database '%s' could not be loaded into the sandbox: %s" % (operation.database, outcome.stderr.strip()[:2000])
-        )

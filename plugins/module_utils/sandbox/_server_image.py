@@ -18,8 +18,9 @@ import os
 import shlex
 import tempfile
 
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_SOURCE, Docker, OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_SOURCE, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
 

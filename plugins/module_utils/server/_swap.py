@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import is_alive
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import end_sessions, execute, rows, sql, transaction
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, transaction
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import end_sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
 
 if t.TYPE_CHECKING:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis import _diagnosis, _queries
-from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._diagnosis import DiagnosisOptions, diagnose, judge
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis import _diagnosis, _gather, _queries
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._diagnosis import diagnose, judge
 from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._facts import KINDS, RED, YELLOW, Disk, Expected, Facts, Production
+from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._gather import DiagnosisOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._report import render
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
@@ -98,8 +99,8 @@ class Stage:
         self.connection = FakeConnection({**(answers or {}), **ANSWERS}, 180001)
         self.refusal = ""
         self.read_only: list[bool] = []
-        monkeypatch.setattr(_diagnosis, "Docker", lambda _host: self.docker)
-        for module in (_diagnosis, _queries):
+        monkeypatch.setattr(_gather, "Docker", lambda _host: self.docker)
+        for module in (_gather, _queries):
             monkeypatch.setattr(module, "session", self._session)
         self.files = folder / "branches"
         (self.files / "x").mkdir(parents=True, exist_ok=True)

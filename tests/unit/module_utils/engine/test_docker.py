@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine import _docker
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker, OneShot, mount_flag
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot, mount_flag
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeEngine, recorded

@@ -204,7 +204,7 @@ def test_a_log_that_cannot_be_read_is_not_taken_for_one_without_errors(
 
 def test_who_is_there_before_and_after_the_runner_is_somebody_else() -> None:
     present = [[(1,)], [(1,), (2,)], [(3,)]]
-    connection = FakeConnection({"IS DISTINCT FROM": lambda _text, _parameters: present.pop(0) if len(present) > 1 else present[0]})
+    connection = FakeConnection({"a.datname IS NOT NULL": lambda _text, _parameters: present.pop(0) if len(present) > 1 else present[0]})
     with Watchdog(t.cast(t.Any, connection), "chat", "x", lambda: ["172.19.0.9"], None) as watchdog:
         while len(present) > 1:
             time.sleep(0.005)

@@ -263,8 +263,7 @@ def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.Mon
 
     docker = FakeDocker()
     docker.texts = {"sandbox-id": LOG + "\n"}
-    monkeypatch.setattr(_plan, "open_sandbox", lambda _operation, options: contextlib.nullcontext(Played()))
-    monkeypatch.setattr(_plan, "load_schema", lambda *_arguments: USERS)
+    monkeypatch.setattr(_plan, "open_with_live_schema", lambda *_arguments: contextlib.nullcontext((Played(), USERS)))
     monkeypatch.setattr(_plan, "read_snapshot", lambda _connection: NAMED)
     monkeypatch.setattr(_plan, "_state_contents", lambda _connection, _names: digests.pop(0))
     monkeypatch.setattr(_plan, "state_tables", lambda _connection, _names: [("public", "alembic_version")])

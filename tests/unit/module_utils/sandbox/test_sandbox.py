@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import typing as t
 from pathlib import Path
 
@@ -16,8 +17,14 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _sandbox, _server_image
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, load_schema, open_sandbox, state_tables
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _live_schema, _sandbox, _server_image
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import (
+    load_schema,
+    open_with_live_schema,
+    read_live_schema,
+    state_tables,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
@@ -229,25 +236,29 @@ def test_missing_roles_are_made_with_what_they_may_do_and_without_passwords() ->
 
 def loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch, there: dict, state: tuple = ()) -> Operation:
     snapshots = [LIVE, there]
-    monkeypatch.setattr(_sandbox, "read_snapshot", lambda _connection: snapshots.pop(0))
-    monkeypatch.setattr(_sandbox, "state_tables", lambda _connection, _names: list(state))
+    monkeypatch.setattr(_live_schema, "read_snapshot", lambda _connection: snapshots.pop(0))
+    monkeypatch.setattr(_live_schema, "state_tables", lambda _connection, _names: list(state))
     return stage.operation
 
 
 SANDBOX = Sandbox(container("sandbox"), NAME, ADDRESS, "chat", "x")
 
 
+def copy_schema(running: Operation) -> dict[str, str]:
+    return load_schema(running, SANDBOX, read_live_schema(running, ()))
+
+
 def test_the_schema_and_the_runners_own_rows_are_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     running = loaded(stage, monkeypatch, LIVE, (("public", "alembic_version"), ("odd", 'na"me')))
-    assert load_schema(running, SANDBOX, ()) == LIVE
+    assert copy_schema(running) == LIVE
     programs = [(where, argv[0]) for where, argv in stage.docker.executed]
-    assert programs == [("0123456789abcdef", "pg_dump"), ("sandbox-id", "psql")] * 2
+    assert programs == [("0123456789abcdef", "pg_dump")] * 2 + [("sandbox-id", "psql")] * 2
     assert "--schema-only" in stage.docker.executed[0][1]
-    assert {'--table="public"."alembic_version"', '--table="odd"."na""me"', "--data-only"} <= set(stage.docker.executed[2][1])
+    assert {'--table="public"."alembic_version"', '--table="odd"."na""me"', "--data-only"} <= set(stage.docker.executed[1][1])
 
 
 def test_the_load_stays_out_of_the_log_that_tells_what_the_runner_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+    copy_schema(loaded(stage, monkeypatch, LIVE))
     assert [env.get("PGOPTIONS") for env in stage.docker.environments] == [
         None,
         "-c log_statement=none -c default_transaction_read_only=off",
@@ -256,9 +267,9 @@ def test_the_load_stays_out_of_the_log_that_tells_what_the_runner_did(stage: Sta
 
 def test_an_invalid_index_is_named_as_what_stops_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshots = [{**LIVE, "index public.half": "CREATE INDEX half ON public.users (id) INVALID"}, LIVE]
-    monkeypatch.setattr(_sandbox, "read_snapshot", lambda _connection: snapshots.pop(0))
+    monkeypatch.setattr(_live_schema, "read_snapshot", lambda _connection: snapshots.pop(0))
     with pytest.raises(DbopsError, match=r"invalid index.*public\.half.*DROP INDEX CONCURRENTLY public\.half;"):
-        load_schema(stage.operation, SANDBOX, ())
+        copy_schema(stage.operation)
 
 
 def test_a_sandbox_that_stops_while_it_starts_says_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,13 +289,13 @@ def test_a_sandbox_that_stops_while_it_starts_says_why(stage: Stage, monkeypatch
 
 
 def test_without_state_only_the_schema_is_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+    copy_schema(loaded(stage, monkeypatch, LIVE))
     assert len(stage.docker.executed) == 2
 
 
 def test_a_plan_on_another_schema_would_be_worth_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DbopsError, match=r"could not be given the same schema as database 'chat'; .*column public\.users\.id") as refused:
-        load_schema(loaded(stage, monkeypatch, {"table public.users": "owner chat"}), SANDBOX, ())
+        copy_schema(loaded(stage, monkeypatch, {"table public.users": "owner chat"}))
     assert refused.value.details["differences"] == ["- column public.users.id integer"]
 
 
@@ -294,7 +305,24 @@ def test_a_plan_on_another_schema_would_be_worth_nothing(stage: Stage, monkeypat
 def test_a_schema_that_cannot_be_copied_is_said(stage: Stage, monkeypatch: pytest.MonkeyPatch, failing: str, words: str) -> None:
     stage.docker.on_exec = lambda _container, argv: Outcome(int(argv[0] == failing), "", "no")
     with pytest.raises(DbopsError, match=words):
-        load_schema(loaded(stage, monkeypatch, LIVE), SANDBOX, ())
+        copy_schema(loaded(stage, monkeypatch, LIVE))
+
+
+def test_the_schema_is_read_while_the_sandbox_starts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = loaded(stage, monkeypatch, LIVE)
+    dumped = threading.Event()
+    stage.docker.on_exec = lambda _container, argv: (dumped.set() if argv[0] == "pg_dump" else None) or Outcome(0, "", "")
+    monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: dumped.wait(10) or pytest.fail("nothing was read meanwhile"))
+    with open_with_live_schema(running, "plan", (), ("log_statement=all",)) as (sandbox, schema):
+        assert schema == LIVE and sandbox.database == "chat"
+    assert list(running.phases)[-1] == "plan: sandbox"
+    assert "log_statement=all" in stage.docker.jobs[0].argv
+
+
+def test_a_sandbox_that_does_not_open_is_the_error_that_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.docker.fails = "start"
+    with pytest.raises(EngineError, match="no"), open_with_live_schema(loaded(stage, monkeypatch, LIVE), "plan", ()):
+        raise AssertionError("must not open")
 
 
 def test_state_tables_are_found_by_name_and_schema() -> None:
