@@ -154,17 +154,18 @@ def bare_dump(server: Server, compression: str) -> int:
 def backups(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
     server = stack.production
     plain = scratch / "runbook.sql"
-    runbook, bare, gzip, ours, verify = ([] for _kind in range(5))  # type: ignore[var-annotated]
+    runbook, bare, gzip, ours, digested, verify = ([] for _kind in range(6))  # type: ignore[var-annotated]
     sizes: dict[str, int] = {}
     peak = 0.0
     for _round in range(rounds):
         runbook.append(seconds_of(lambda: plain_dump(server, plain)))
         bare.append(seconds_of(lambda: sizes.update(bare=bare_dump(server, "zstd:1"))))
         gzip.append(seconds_of(lambda: sizes.update(gzip=bare_dump(server, "gzip:1"))))
+        ours.append(seconds_of(lambda: must(controller.run("backup", "-l", "production", dbops_backup_content_hash="never"))))
         with Peak("deploy") as watched:
             begun = time.monotonic()
-            run = must(controller.run("backup", "-l", "production"))
-            ours.append(time.monotonic() - begun)
+            run = must(controller.run("backup", "-l", "production", dbops_backup_content_hash="always"))
+            digested.append(time.monotonic() - begun)
         peak = max(peak, watched.megabytes)
         verify.append(phases(run, "backup: verify"))
     sizes.update(ours=run.result()["backup"]["size"], runbook=plain.stat().st_size)
@@ -176,6 +177,7 @@ def backups(stack: Stack, controller: Controller, rounds: int, scratch: Path) ->
         "backup_limit_ratio": median(_ratios(ours, bare)),
         "backup_verify_seconds": median(verify),
         "module_peak_rss_mb": peak,
+        "content_hash_overhead": median([1 - without / whole for without, whole in zip(ours, digested)]),
         "backup_seconds": median(ours),
         "backup_seconds_phases": run.result()["operation"]["phases"],
         "backup_seconds_runbook": median(runbook),
@@ -219,7 +221,7 @@ def restore_pairs(server: Server, controller: Controller, rounds: int) -> list[f
 def other_data(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
     """The same ratios on another kind of data."""
     backup = backups(stack, controller, rounds, scratch)
-    names = ("data_mb", "backup_time_ratio", "backup_limit_ratio", "backup_size_ratio")
+    names = ("data_mb", "content_hash_overhead", "backup_time_ratio", "backup_limit_ratio", "backup_size_ratio")
     found = {name: backup[name] for name in names}
     found["restore_limit_ratio"] = statistics.median(restore_pairs(stack.production, controller, rounds))
     return {"other_data": found, "remote_tasks": {}}

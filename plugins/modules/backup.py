@@ -43,6 +43,14 @@ options:
       - A backup that cannot be restored so is kept, and marked, with what mends it. What a function does only when it meets a row is not seen.
     type: bool
     default: true
+  content_hash:
+    description:
+      - Whether what each table holds is digested in the same snapshot, so that a restore can compare more than the counts. It reads all rows once more,
+        beside the dump.
+      - V(auto) does it up to 10 GB of database. Backups that other operations make before their work do as V(auto) does.
+    type: str
+    choices: [auto, always, never]
+    default: auto
 """
 
 EXAMPLES = r"""
@@ -75,6 +83,7 @@ backup:
       state: "yes"
       reason: ""
       failures: []
+    contents_unknown: ""
 estimate:
   description: Bytes that the backup may need, bytes that were free, and what the estimate stands on.
   returned: success
@@ -122,7 +131,7 @@ def backup(operation: Operation, params: dict[str, t.Any]) -> Result:
         raise DbopsError(
             "The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason
         )
-    return back_up(operation, BackupOptions(reason, params["jobs"], params["check_restorable"]))
+    return back_up(operation, BackupOptions(reason, params["jobs"], params["check_restorable"], content_hash=params["content_hash"]))
 
 
 def main() -> None:
@@ -133,6 +142,7 @@ def main() -> None:
             "reason": {"type": "str"},
             "jobs": {"type": "int", "default": 2},
             "check_restorable": {"type": "bool", "default": True},
+            "content_hash": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         },
     )
     module.run(backup)

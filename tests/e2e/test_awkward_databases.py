@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -273,3 +275,113 @@ def test_a_plan_is_made_on_the_same_schema(statements: list[str], of_its_own: Se
     done = controller.run("migrate", "-l", "production", **making_a_table(stack, of_its_own, name))
     assert done.ok and done.changed, done.output
     assert of_its_own.value("SELECT count(*) FROM planned", database=name) == 0
+
+
+#: Each table, what is changed in it, and whether what it holds is another thing then.
+DIGESTED: dict[str, tuple[list[str], list[str], bool]] = {
+    "swapped": (
+        ["CREATE TABLE swapped (id int, v text)", "INSERT INTO swapped VALUES (1, 'a'), (2, 'b')"],
+        ["UPDATE swapped SET v = CASE v WHEN 'a' THEN 'b' ELSE 'a' END"],
+        True,
+    ),
+    "doubled": (
+        ["CREATE TABLE doubled (id int)", "INSERT INTO doubled VALUES (1), (1), (2)"],
+        ["TRUNCATE doubled", "INSERT INTO doubled VALUES (1), (2), (2)"],
+        True,
+    ),
+    "nulls": (
+        ["CREATE TABLE nulls (a text, b text)", "INSERT INTO nulls VALUES (NULL, 'x')"],
+        ["UPDATE nulls SET a = 'x', b = NULL"],
+        True,
+    ),
+    "scale": (["CREATE TABLE scale AS SELECT 1.0::numeric AS n"], ["UPDATE scale SET n = 1.00"], True),
+    "sign": (["CREATE TABLE sign AS SELECT 0::float8 AS n, 1::float4 AS m"], ["UPDATE sign SET n = '-0'"], True),
+    "lasting": (["CREATE TABLE lasting AS SELECT interval '30 days' AS n"], ["UPDATE lasting SET n = '1 mon'"], True),
+    "cased": (["CREATE TABLE cased AS SELECT 'a'::citext AS n"], ["UPDATE cased SET n = 'A'"], True),
+    "documents": (
+        ["""CREATE TABLE documents AS SELECT '{"a":1}'::json AS n, '{"a":1.0}'::jsonb AS m, point '(1,2)' AS p, xml '<a/>' AS x"""],
+        ["""UPDATE documents SET m = '{"a":1.00}'"""],
+        True,
+    ),
+    "moods": (["CREATE TABLE moods AS SELECT 'sad'::mood AS n"], ["UPDATE moods SET n = 'glad'"], True),
+    "large": (
+        ["CREATE TABLE large AS SELECT decode(repeat('00', 5000000), 'hex') AS n"],
+        ["UPDATE large SET n = set_byte(n, 4999999, 1)"],
+        True,
+    ),
+    "t": (['CREATE TABLE t (t int, "T" int, "ro""w" text)', "INSERT INTO t VALUES (1, 2, 'x')"], ["UPDATE t SET t = 2"], True),
+    "nested": (["CREATE TABLE nested AS SELECT '{1,2}'::int[] AS n"], ["UPDATE nested SET n = '{{1,2}}'"], True),
+    "reordered": (
+        ["CREATE TABLE reordered (id int, v text)", "INSERT INTO reordered VALUES (1, 'a'), (2, 'b')"],
+        ["TRUNCATE reordered", "INSERT INTO reordered VALUES (2, 'b'), (1, 'a')"],
+        False,
+    ),
+    "replaced": (
+        [
+            "CREATE TABLE replaced (gone int, id int, v text)",
+            "INSERT INTO replaced VALUES (NULL, 1, 'a')",
+            "ALTER TABLE replaced DROP gone",
+        ],
+        ["DROP TABLE replaced", "CREATE TABLE replaced (v text, id int)", "INSERT INTO replaced VALUES ('a', 1)"],
+        False,
+    ),
+    "computed": (
+        ["CREATE TABLE computed (id int, twice int GENERATED ALWAYS AS (id * 2) STORED)", "INSERT INTO computed VALUES (1)"],
+        ["ALTER TABLE computed DROP twice", "ALTER TABLE computed ADD twice int GENERATED ALWAYS AS (id * 3) STORED"],
+        False,
+    ),
+    "written": (
+        [
+            "CREATE TABLE written AS SELECT timestamptz '2026-11-27 01:02:03+09' AS at, date '2026-11-27' AS day, 1/3::float8 AS third,"
+            " bytea '\\\\x00ff' AS bytes, interval '1 day 2 hours' AS lasting, money '1.5' AS money, 'users'::regclass AS class, '{1.5}'::float8[] AS many"
+        ],
+        [
+            f"ALTER DATABASE awkward SET {setting}"
+            for setting in ("DateStyle = 'German'", "TimeZone = 'Asia/Tokyo'", "extra_float_digits = -5", "bytea_output = escape")
+        ]
+        + ["ALTER DATABASE awkward SET IntervalStyle = iso_8601", "ALTER DATABASE awkward SET quote_all_identifiers = on"],
+        False,
+    ),
+}
+
+
+@pytest.mark.core
+def test_what_a_table_holds_is_told_from_what_it_held(of_its_own: Server, controller: Controller) -> None:
+    of_its_own.do("CREATE DATABASE awkward", database="postgres")
+    beginning = ["CREATE EXTENSION citext", "CREATE TYPE mood AS ENUM ('sad', 'glad')", "CREATE TABLE users (id int)"]
+    of_its_own.do(*beginning, *(statement for made, _changed, _other in DIGESTED.values() for statement in made), database="awkward")
+    before = contents_of(controller, of_its_own)
+    of_its_own.do(*(statement for _made, changed, _other in DIGESTED.values() for statement in changed), database="awkward")
+    after = contents_of(controller, of_its_own)
+    assert set(before) == set(after) == {f"public.{table}" for table in [*DIGESTED, "users"]}
+    assert {name for name in before if before[name] != after[name]} == {
+        f"public.{name}" for name, (*_rest, other) in DIGESTED.items() if other
+    }
+
+
+def contents_of(controller: Controller, server: Server) -> dict[str, str]:
+    made = controller.run("backup", "-l", "production", dbops_database="awkward", dbops_backends=[])
+    assert made.ok, made.output
+    return json.loads(Path(made.result()["backup"]["path"], "manifest.json").read_text(encoding="utf-8"))["contents"]
+
+
+def test_a_backup_whose_rows_were_exchanged_and_its_sums_made_anew_is_seen(
+    v2: None, controller: Controller, stack: Stack, production: Server
+) -> None:
+    """As many rows as before, files that are what the manifest says, a seal that fits: only what the tables hold tells."""
+    [first, second] = [Path(controller.run("backup", "-l", "production").result()["backup"]["path"]) for _time in range(2)]
+    production.do("UPDATE users SET name = 'somebody else' WHERE id = (SELECT min(id) FROM users)")
+    third = Path(controller.run("backup", "-l", "production").result()["backup"]["path"])
+    stack.as_deploy(f"rm -r {first}/dump && cp -r {third}/dump {first}/dump")
+    manifests = [json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in (first, third)]
+    forged = {**manifests[0], "files": manifests[1]["files"]}
+    forged.pop("seal")
+    forged["seal"] = hashlib.sha256(json.dumps(forged, sort_keys=True).encode()).hexdigest()
+    (first / "manifest.json").write_text(json.dumps(forged), encoding="utf-8")
+    whole = production.dump()
+    wanted = {"dbops_confirm": "restore:chat", "dbops_restore_keep": 0}
+    refused = controller.run("restore", "-l", "production", **wanted, dbops_restore_backup=first.name)
+    assert not refused.ok and "table public.users holds other values than were backed up" in refused.message, refused.output
+    assert production.dump() == whole
+    done = controller.run("restore", "-l", "production", **wanted, dbops_restore_backup=second.name)
+    assert done.ok and "count and contents of every table compared with the manifest" in done.summary, done.output

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, symbolic_links, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
@@ -70,7 +70,8 @@ class Restorable:
 class Manifest:
     """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes.
 
-    ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup.
+    ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup. ``contents``: what each
+    table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why.
     """
 
     id: str
@@ -105,6 +106,8 @@ class Manifest:
     files: tuple[FileEntry, ...] = ()
     format: int = FORMAT
     restorable: Restorable = Restorable()
+    contents: dict[str, str] = field(default_factory=dict)
+    contents_unknown: str = ""
 
     @property
     def size(self) -> int:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import typing as t
@@ -26,15 +27,19 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable import check_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, give_up, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+#: Bytes of a database up to which the contents of its tables are digested without being asked to: that reads all of it once more.
+_DIGESTED = 10 * 2**30
 
 #: How much more than the last backup's size is asked of the volume, to have room for growth.
 _GROWTH = 1.2
@@ -46,12 +51,14 @@ _INDEX_SIZE = "SELECT coalesce(sum(relpages::bigint), 0)::bigint * current_setti
 @dataclass(frozen=True)
 class BackupOptions:
     """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers. ``check_restorable``: try its definitions in a
-    sandbox, unless they are known to be restorable. ``of``: the database that holds the contents, where it has another name."""
+    sandbox, unless they are known to be restorable. ``of``: the database that holds the contents, where it has another name.
+    ``content_hash``: whether what each table holds is digested: ``always``, ``never``, or ``auto`` by the size."""
 
     reason: str = ""
     jobs: int = 2
     check_restorable: bool = False
     of: str = ""
+    content_hash: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -103,14 +110,16 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
+        readers = _Readers(operation, contents, snapshot_name)
         with ThreadPoolExecutor(1) as beside:
-            describing = beside.submit(_describe_contents, operation, connection, options, compression, timestamp(created), work)
+            describing = beside.submit(_describe_contents, operation, connection, options, compression, timestamp(created), work, readers)
             try:
                 _dump.dump(tools, contents, snapshot_name, work, options.jobs, compression)
             except BaseException:
                 if describing.done():
                     describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
                 give_up(connection)
+                readers.give_up()
                 raise
             operation.enter("backup: count")
             manifest = replace(describing.result(), finished=timestamp(utc_now()))
@@ -124,12 +133,45 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     return backup
 
 
+class _Readers:
+    """Sessions that see the snapshot that is dumped."""
+
+    def __init__(self, operation: Operation, database: str, snapshot: str) -> None:
+        self._operation = operation
+        self._database = database
+        self._snapshot = snapshot
+        self._open: set[Connection] = set()
+
+    @contextlib.contextmanager
+    def session(self) -> t.Iterator[Connection]:
+        with self._operation.session(self._database, read_only=True) as connection:
+            self._open.add(connection)
+            try:
+                execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                execute(connection, sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot)))
+                yield connection
+            finally:
+                self._open.discard(connection)
+
+    def give_up(self) -> None:
+        for connection in list(self._open):
+            give_up(connection)
+
+
 def _describe_contents(
-    operation: Operation, connection: Connection, options: BackupOptions, compression: str, created: str, work: str
+    operation: Operation,
+    connection: Connection,
+    options: BackupOptions,
+    compression: str,
+    created: str,
+    work: str,
+    readers: _Readers,
 ) -> Manifest:
     """Everything the manifest says, read in the snapshot that was dumped. The schema itself goes into a file beside the dump."""
     contents = options.of or operation.database
     properties = _database.read_properties(operation.maintenance, contents)
+    size = _database.size(operation.maintenance, contents)
+    held, unknown = _read_tables(connection, readers, options, size)
     snapshot = read_snapshot(connection)
     write_file(os.path.join(work, SCHEMA), json.dumps(snapshot, indent=0, sort_keys=True) + "\n")
     return Manifest(
@@ -152,17 +194,41 @@ def _describe_contents(
         image_id=operation.target.container.image_id,
         pg_dump_version=operation.server.version,
         compression=compression,
-        database_size=_database.size(operation.maintenance, contents),
+        database_size=size,
         database_oid=int(value(connection, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")),
         next_transaction=int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")),
         schema_fingerprint=fingerprint(snapshot),
         extensions=dict(rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY 1")),
         roles=roles_in_use(connection, properties),
         properties=properties,
-        tables=count_rows(connection),
+        tables=held.tables,
         large_objects=count_large_objects(connection),
         backend=_describe_backend(operation),
+        contents=held.digests,
+        contents_unknown=unknown,
     )
+
+
+def _read_tables(connection: Connection, readers: _Readers, options: BackupOptions, size: int) -> tuple[Contents, str]:
+    """What the tables hold, or only how many rows, and why. A server without a session to spare is no reason for having no backup."""
+    unknown = _not_digested(options.content_hash, size)
+    if not unknown:
+        try:
+            return read_contents(readers.session, options.jobs), ""
+        except Interrupted:
+            raise
+        except DbopsError as error:
+            unknown = "they could not be read for it (%s)" % error.message.rstrip(".")
+    return Contents(count_rows(connection), {}), unknown
+
+
+def _not_digested(wanted: str, size: int) -> str:
+    """Why the contents of the tables are not digested; empty where they are."""
+    if wanted == "never":
+        return "dbops_backup_content_hash is never"
+    if wanted == "auto" and size > _DIGESTED:
+        return "the database is larger than %s (dbops_backup_content_hash)" % size_text(_DIGESTED)
+    return ""
 
 
 def roles_in_use(connection: Connection, properties: _database.Properties) -> tuple[str, ...]:
@@ -240,7 +306,11 @@ def describe(operation: Operation, backup: Backup) -> list[str]:
             duration_text(seconds),
         ),
         "It is in '%s'. To go back to it: %s" % (backup.path, operation.restore_command(manifest.id)),
-    ]
+    ] + (
+        ["What its tables hold was counted, not digested, so a restore can only compare the counts: %s." % manifest.contents_unknown]
+        if manifest.contents_unknown
+        else []
+    )
 
 
 def not_restorable(backup: Backup) -> str:
@@ -272,6 +342,7 @@ def facts_of(backup: Backup) -> dict[str, t.Any]:
         "server_identifier": manifest.server_identifier,
         "schema_fingerprint": manifest.schema_fingerprint,
         "restorable": manifest.restorable.to_json(),
+        "contents_unknown": manifest.contents_unknown or ("" if manifest.contents else "it was made by an earlier version"),
     }
 
 

@@ -15,6 +15,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import extra_variable
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_large_objects, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
@@ -39,6 +41,18 @@ def differs_from_backup(operation: Operation, backup: Backup, counted: tuple[Tab
         with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
             lines = render(difference(json.load(stream), snapshot))
         operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
+    return wrong
+
+
+def differs_in_contents(operation: Operation, backup: Backup, held: Contents) -> list[str]:
+    """Sentences on tables that hold other values. Another major version may write a value otherwise, so there it is only a warning."""
+    wrong = _contents.differences(backup.manifest.contents, held.digests)
+    if wrong and backup.manifest.server_version_number // 10000 != operation.server.major:
+        operation.warnings.append(
+            "What PostgreSQL %d writes of the restored values is not what PostgreSQL %d wrote of them: %s."
+            % (operation.server.major, backup.manifest.server_version_number // 10000, "; ".join(wrong[:_TOLD]))
+        )
+        return []
     return wrong
 
 

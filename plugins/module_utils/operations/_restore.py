@@ -22,6 +22,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup 
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._comparison import (
     differs_from_backup,
     differs_from_file,
+    differs_in_contents,
     refreshed_views,
     require_accepted,
 )
@@ -45,6 +46,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._undo import UNDO, undo
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import read_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
@@ -173,10 +175,13 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     elif file:
         tell_left_out(operation, load_file(tools, file, building, operation.work_folder("file"), preparation.changes))
     operation.enter("restore: compare")
+    digested = source.backup.manifest.contents if source.backup else {}
+    held = read_contents(new.session, options.jobs, new.search_path) if digested else None
     with operation.session(building) as connection:
-        counted = count_rows(connection, new.search_path)
+        counted = held.tables if held else count_rows(connection, new.search_path)
         if source.backup:
             failures += differs_from_backup(operation, source.backup, counted, connection)
+            failures += differs_in_contents(operation, source.backup, held) if held else []
         elif file:
             failures += differs_from_file(file, counted)
         require_accepted(operation, failures, source.name, options.accept_differences)
@@ -249,7 +254,7 @@ def _proof(source: Source, built: Built) -> str:
     if built.accepted:
         return "with the differences that were consented to"
     if source.backup:
-        return "every count compared with the manifest"
+        return ("count and contents of every table" if source.backup.manifest.contents else "every count") + " compared with the manifest"
     if built.compared:
         return "every count compared with the rows in the file"
     return "a file without a manifest: the counts could not be compared"

@@ -16,7 +16,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
 #: Ordinary tables and partitions that hold rows of their own; what an extension made is the extension's.
-_TABLES = """
+TABLES = """
 SELECT n.nspname, c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
@@ -42,7 +42,7 @@ def count_rows(connection: Connection, search_path: str = "") -> tuple[TableRows
 
     :param search_path: what the database's functions expect, where the database does not say so itself yet.
     """
-    return count_rows_of(connection, rows(connection, _TABLES), search_path)
+    return count_rows_of(connection, rows(connection, TABLES), search_path)
 
 
 def count_rows_of(connection: Connection, tables: t.Iterable[tuple[t.Any, ...]], search_path: str = "") -> tuple[TableRows, ...]:
@@ -64,7 +64,7 @@ def count_newer_rows(connection: Connection, transaction: int) -> dict[str, int]
     execute(connection, "SET row_security = off")
     passed = int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) - transaction
     newer = {}
-    tables = rows(connection, _TABLES)
+    tables = rows(connection, TABLES)
     with in_force(connection):
         for schema, table in tables:
             query = sql.SQL("SELECT count(*) FROM ONLY {} WHERE age(xmin) <= {}").format(sql.Identifier(schema, table), sql.Literal(passed))

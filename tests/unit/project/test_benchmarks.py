@@ -31,6 +31,7 @@ KEYS = {
     "plan_seconds",
     "plan_seconds_3000_tables",
     "other_data",
+    "content_hash_overhead",
     "restore_limit_ratio",
     "status_seconds",
     "status_seconds_sandbox",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup 
     Estimate,
     back_up,
     catalogue_result,
+    describe,
     make_backup,
     roles_in_use,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Grant, Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted, ServerError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     OTHER_RUN,
     RUN,
@@ -53,6 +55,9 @@ DATABASE = {
     "pg_snapshot_xmax": [(750,)],
     "FROM pg_extension ORDER": [("plpgsql", "1.0")],
     "FROM pg_shdepend": [("chat_owner",), ("reader",)],
+    "ORDER BY c.relpages DESC": [("public", "users", 16385)],
+    "array_agg(a.attname": [(16385, ["id", 'na"me'], ["itself", "bytes"])],
+    "hash_record_extended": [(3, "7", "-1")],
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind = 'r'": [("public", "users")],
     "count(*) FROM ONLY": [(3,)],
     "pg_largeobject_metadata": [(2,)],
@@ -121,6 +126,72 @@ def test_the_manifest_holds_what_the_snapshot_held(stage: Stage) -> None:
     assert {entry.path for entry in manifest.files} == {"dump/toc.dat", "schema.json"}
 
 
+def test_what_each_table_holds_is_digested_in_the_snapshot_that_is_dumped(stage: Stage) -> None:
+    backup = make_backup(stage.operation(), BackupOptions("", 3))
+    assert backup.manifest.contents == {"public.users": "0000000000000007ffffffffffffffff"}
+    assert backup.manifest.contents_unknown == ""
+    assert read_backup(backup.path).manifest == backup.manifest
+    assert stage.database.said("hash_record_extended")[0].count('ROW(t."id", t."na""me" COLLATE "C")') == 1
+    snapshots = stage.database.said("SET TRANSACTION SNAPSHOT")
+    assert snapshots == ["SET TRANSACTION SNAPSHOT '00000003-1'"] * 4  # who asks which tables there are, and three that read them
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size", "why"),
+    [
+        ("auto", 10**9, ""),
+        ("auto", 11 * 2**30, "the database is larger than 10.0 GB"),
+        ("always", 11 * 2**30, ""),
+        ("never", 1, "dbops_backup_content_hash is never"),
+    ],
+)
+def test_where_nothing_is_digested_the_manifest_says_why(stage: Stage, wanted: str, size: int, why: str) -> None:
+    stage.maintenance.answers["pg_database_size"] = [(size,)]
+    running = stage.operation()
+    backup = make_backup(running, BackupOptions(content_hash=wanted))
+    assert backup.manifest.contents_unknown.startswith(why) and bool(backup.manifest.contents) is not bool(why)
+    assert backup.manifest.rows == 3
+    assert any(why in line for line in describe(running, backup)) and len(describe(running, backup)) == (3 if why else 2)
+
+
+def test_a_server_that_has_no_session_to_spare_is_backed_up_all_the_same(stage: Stage) -> None:
+    stage.database.answers["hash_record_extended"] = ServerError("remaining connection slots are reserved.")
+    running = stage.operation()
+    backup = make_backup(running, BackupOptions())
+    assert backup.manifest.rows == 3 and backup.manifest.contents == {}
+    assert backup.manifest.contents_unknown == "they could not be read for it (remaining connection slots are reserved)"
+    assert any("only compare the counts: they could not be read" in line for line in describe(running, backup))
+
+
+def test_an_interruption_is_no_reason_to_count_instead(stage: Stage) -> None:
+    stage.database.answers["hash_record_extended"] = Interrupted("SIGTERM")
+    with pytest.raises(Interrupted):
+        make_backup(stage.operation(), BackupOptions())
+    assert stage.finals == []
+
+
+@pytest.mark.parametrize("error", ["failed", "interrupted"])
+def test_a_dump_that_fails_ends_the_sessions_that_read_beside_it(stage: Stage, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    reading, failed = threading.Event(), threading.Event()
+
+    def read(_text: str, _parameters: t.Any) -> list[tuple[int, str, str]]:
+        reading.set()
+        assert failed.wait(10), "the session was not given up"
+        return [(3, "7", "8")]
+
+    stage.database.answers["hash_record_extended"] = read
+    stage.database.cancel = failed.set  # type: ignore[method-assign]
+
+    def dump(*_arguments: t.Any) -> None:
+        assert reading.wait(10)
+        raise DbopsError(error) if error == "failed" else Interrupted(error)
+
+    monkeypatch.setattr(_dump, "dump", dump)
+    with pytest.raises(DbopsError, match=error):
+        make_backup(stage.operation(), BackupOptions())
+    assert stage.finals == []
+
+
 @pytest.mark.parametrize("step", ["dump", "verify"])
 @pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()], ids=["failed", "interrupted"])
 def test_a_step_that_fails_leaves_nothing_under_a_final_name(stage: Stage, step: str, error: BaseException) -> None:
@@ -134,6 +205,7 @@ def test_a_step_that_fails_leaves_nothing_under_a_final_name(stage: Stage, step:
 
 
 def test_a_failed_count_leaves_nothing_under_a_final_name(stage: Stage) -> None:
+    stage.database.answers["hash_record_extended"] = DbopsError("row-level security")
     stage.database.answers["count(*) FROM ONLY"] = DbopsError("row-level security")
     with pytest.raises(DbopsError, match="row-level security"):
         make_backup(stage.operation(), BackupOptions())

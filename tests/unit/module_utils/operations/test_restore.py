@@ -35,6 +35,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
     rows_lost,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted, Refused
@@ -154,6 +155,40 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
 
 def renames(stage: Stage) -> list[str]:
     return [statement.partition("ALTER DATABASE ")[2] for statement in stage.journal if "RENAME" in statement]
+
+
+# --- what the tables hold ---------------------------------------------------------------------------------------------
+
+
+HELD = {"public.users": "00" * 16, "public.messages": "01" * 16}
+
+
+def holding(stage: Stage, monkeypatch: pytest.MonkeyPatch, digests: dict[str, str], **manifest: t.Any) -> None:
+    stage.publish(contents=HELD, **manifest)
+    tables = (TableRows("public", "messages", 5), TableRows("public", "users", 3))
+    monkeypatch.setattr(_restore, "read_contents", lambda _session, jobs, path: Contents(tables, digests))
+
+
+def test_what_the_tables_hold_is_compared_where_the_manifest_has_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(stage, monkeypatch, HELD)
+    assert "count and contents of every table compared with the manifest" in stage.restore().summary[0]
+
+
+def test_a_table_that_holds_other_values_is_refused_and_can_be_consented_to(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(stage, monkeypatch, {**HELD, "public.users": "ff" * 16})
+    with pytest.raises(DbopsError, match=r"table public\.users holds other values than were backed up.*accept_differences=") as refused:
+        stage.restore()
+    assert not renames(stage)
+    [accepted] = re.findall(r"dbops_restore_accept_differences=(\w+)", refused.value.message)
+    assert stage.restore(accept_differences=accepted).changed
+
+
+def test_on_another_major_version_other_values_are_a_warning(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(stage, monkeypatch, {**HELD, "public.users": "ff" * 16}, server_version_number=160004)
+    assert stage.restore().changed
+    assert any(
+        "What PostgreSQL 17 writes of the restored values is not what PostgreSQL 16 wrote" in text for text in stage.running.warnings
+    )
 
 
 # --- the way through ------------------------------------------------------------------------------------------------------
