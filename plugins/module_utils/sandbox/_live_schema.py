@@ -55,17 +55,23 @@ class LiveSchema:
 def open_with_live_schema(
     operation: Operation, phase: str, state_names: t.Sequence[str], server_options: t.Sequence[str] = ()
 ) -> t.Iterator[tuple[Sandbox, Snapshot]]:
-    """A sandbox that has the target's schema, and that schema; it is read while the sandbox's server starts."""
+    """A sandbox that has the target's schema, and that schema.
+
+    It starts beside, in bounded time, while this thread reads the schema: that may wait for somebody's lock, and whoever ends the run
+    meanwhile must not have to wait for that.
+    """
     operation.enter(phase + ": sandbox")
-    with ThreadPoolExecutor(1) as beside:
-        reading = beside.submit(read_live_schema, operation, state_names)
-        with open_sandbox(operation, server_options) as sandbox:
-            operation.enter(phase + ": schema")
-            yield sandbox, load_schema(operation, sandbox, reading.result())
+    with ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as opened:
+        starting = beside.submit(opened.enter_context, open_sandbox(operation, server_options))
+        try:
+            schema = read_live_schema(operation, state_names)
+        finally:
+            sandbox = starting.result()  # also where reading failed: what was opened has to be closed
+        operation.enter(phase + ": schema")
+        yield sandbox, load_schema(operation, sandbox, schema)
 
 
 def read_live_schema(operation: Operation, state_names: t.Sequence[str]) -> LiveSchema:
-    """Needs no sandbox, so that it can be done while one starts."""
     with operation.session(read_only=True) as connection:
         snapshot = read_snapshot(connection)
         state = state_tables(connection, state_names)

@@ -317,6 +317,23 @@ def test_the_schema_is_read_while_the_sandbox_starts(stage: Stage, monkeypatch: 
         assert schema == LIVE and sandbox.database == "chat"
     assert list(running.phases)[-1] == "plan: sandbox"
     assert "log_statement=all" in stage.docker.jobs[0].argv
+    assert stage.docker.journal[-2:] == ["remove container", "remove network"]
+
+
+@pytest.mark.parametrize("error", [DbopsError("no"), KeyboardInterrupt()])
+def test_a_schema_that_is_not_read_leaves_no_sandbox(stage: Stage, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """It may be still starting then."""
+    asked = threading.Event()
+
+    def read(_connection: t.Any) -> dict[str, str]:
+        asked.set()
+        raise error
+
+    monkeypatch.setattr(_live_schema, "read_snapshot", read)
+    monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: asked.wait(10) or pytest.fail("nothing was read meanwhile"))
+    with pytest.raises(type(error)), open_with_live_schema(stage.operation, "plan", ()):
+        raise AssertionError("must not open")
+    assert stage.docker.journal[-2:] == ["remove container", "remove network"]
 
 
 def test_a_sandbox_that_does_not_open_is_the_error_that_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
