@@ -84,7 +84,7 @@ def test_a_playbook_can_be_called_in_every_way(playbook: str, folder: Path, v2: 
 @pytest.mark.long
 def test_an_image_can_be_planned_before_it_is_deployed(v2: None, controller: Controller, stack: Stack) -> None:
     stack.fill("nothing")
-    done = controller.run("migrate", "-l", "preview", "--check", "--diff", dbops_migrate_image=f"{BACKEND}:v1")
+    done = controller.run("migrate", "-l", "preview", "--check", "--diff", dbops_image=f"{BACKEND}:v1")
     assert done.ok, done.output
     assert 'CREATE TABLE "messages"' in done.output and "reactions" not in done.output
 
