@@ -32,12 +32,12 @@ def read(jobs: int) -> tuple[Contents, list[FakeConnection]]:
     return read_contents(session, jobs, "app, public"), opened
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 7])
+@pytest.mark.parametrize("jobs", [0, 1, 2, 7])
 def test_every_table_is_counted_and_digested_once(jobs: int) -> None:
     found, opened = read(jobs)
     assert found.tables == (TableRows("a", "none", 2), TableRows("public", "large", 2), TableRows("public", "mid", 2))
     assert found.digests == dict.fromkeys(("a.none", "public.large", "public.mid"), "0000000000000001ffffffffffffffff")
-    assert len(opened) == jobs + 1
+    assert len(opened) == max(1, jobs) + 1
     queries = [query for connection in opened for query in connection.said("hash_record_extended")]
     assert len(queries) == 3
     assert any(
