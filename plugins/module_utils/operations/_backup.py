@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,6 +41,9 @@ if t.TYPE_CHECKING:
 
 #: Bytes of a database up to which the contents of its tables are digested without being asked to: that reads all of it once more.
 _DIGESTED = 10 * 2**30
+
+#: Seconds that sessions which are given up may take to end.
+_GIVE_UP_SECONDS = 30.0
 
 #: How much more than the last backup's size is asked of the volume, to have room for growth.
 _GROWTH = 1.2
@@ -118,8 +122,8 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
             except BaseException:
                 if describing.done():
                     describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
-                give_up(connection)
                 readers.give_up()
+                give_up(connection)
                 raise
             operation.enter("backup: count")
             manifest = replace(describing.result(), finished=timestamp(utc_now()))
@@ -141,6 +145,7 @@ class _Readers:
         self._database = database
         self._snapshot = snapshot
         self._open: set[Connection] = set()
+        self.given_up = False
 
     @contextlib.contextmanager
     def session(self) -> t.Iterator[Connection]:
@@ -154,8 +159,13 @@ class _Readers:
                 self._open.discard(connection)
 
     def give_up(self) -> None:
-        for connection in list(self._open):
-            give_up(connection)
+        """End them whatever they wait for. One that was between two statements begins the next, so ask again until they are gone."""
+        self.given_up = True
+        deadline = time.monotonic() + _GIVE_UP_SECONDS
+        while self._open and time.monotonic() < deadline:
+            for connection in list(self._open):
+                give_up(connection)
+            time.sleep(0.05)
 
 
 def _describe_contents(
@@ -218,6 +228,8 @@ def _read_tables(connection: Connection, readers: _Readers, options: BackupOptio
         except Interrupted:
             raise
         except DbopsError as error:
+            if readers.given_up:
+                raise
             unknown = "they could not be read for it (%s)" % error.message.rstrip(".")
     return Contents(count_rows(connection), {}), unknown
 

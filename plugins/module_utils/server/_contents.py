@@ -102,7 +102,11 @@ def read_contents(open_session: t.Callable[[], AbstractContextManager[Connection
 
     number = max(1, jobs)  # that none makes no sense is for pg_dump to say
     with ThreadPoolExecutor(number) as workers:
-        parts = [future.result() for future in [workers.submit(work) for _number in range(number)]]
+        try:
+            parts = [future.result() for future in [workers.submit(work) for _number in range(number)]]
+        except BaseException:
+            waiting.clear()  # whoever fails or ends the run waits for the tables under way only
+            raise
     found = sorted((item for part in parts for item in part), key=lambda item: (item[0].schema, item[0].table))
     return Contents(tuple(table for table, _text in found), {table.name: text for table, text in found})
 

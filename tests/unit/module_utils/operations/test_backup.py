@@ -172,12 +172,13 @@ def test_an_interruption_is_no_reason_to_count_instead(stage: Stage) -> None:
 
 @pytest.mark.parametrize("error", ["failed", "interrupted"])
 def test_a_dump_that_fails_ends_the_sessions_that_read_beside_it(stage: Stage, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """Like a session that waits for a lock: it ends with an error when it is cancelled, and nobody counts in its place."""
     reading, failed = threading.Event(), threading.Event()
 
     def read(_text: str, _parameters: t.Any) -> list[tuple[int, str, str]]:
         reading.set()
         assert failed.wait(10), "the session was not given up"
-        return [(3, "7", "8")]
+        raise ServerError("canceling statement due to user request")
 
     stage.database.answers["hash_record_extended"] = read
     stage.database.cancel = failed.set  # type: ignore[method-assign]
@@ -190,6 +191,7 @@ def test_a_dump_that_fails_ends_the_sessions_that_read_beside_it(stage: Stage, m
     with pytest.raises(DbopsError, match=error):
         make_backup(stage.operation(), BackupOptions())
     assert stage.finals == []
+    assert not stage.database.said("count(*) FROM ONLY")
 
 
 @pytest.mark.parametrize("step", ["dump", "verify"])
