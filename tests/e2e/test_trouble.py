@@ -206,7 +206,7 @@ class TestFailingMigration:
         finally:
             production.do("ALTER SYSTEM RESET log_line_prefix", "SELECT pg_reload_conf()", database="postgres")
         assert done.ok, done.output
-        assert "Whether the server refused something meanwhile is not known: log_line_prefix has no %p." in done.summary
+        assert "Whether the server refused something of it meanwhile is not known: log_line_prefix has no %p." in done.summary
 
 
 class TestLocks:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import typing as t
@@ -29,6 +30,9 @@ class Outcome:
     def output(self) -> str:
         """Both streams, for showing."""
         return "\n".join(part.strip() for part in (self.stdout, self.stderr) if part.strip())
+
+
+_LEFT_OUT = re.compile(r"^\[\.\.\. \d+ bytes left out \.\.\.\]$", re.MULTILINE)
 
 
 class BoundedOutput:
@@ -56,6 +60,11 @@ class BoundedOutput:
         if not self._dropped:
             return _decode(self._head + self._tail)
         return "%s\n[... %d bytes left out ...]\n%s" % (_decode(self._head), self._dropped, _decode(self._tail))
+
+
+def is_cut(text: str) -> bool:
+    """Whether this is what ``BoundedOutput`` has left of a stream that was longer."""
+    return bool(_LEFT_OUT.search(text))
 
 
 def _decode(data: bytearray) -> str:

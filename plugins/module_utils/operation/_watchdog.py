@@ -15,14 +15,16 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, run_for_real
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import is_cut
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._server_log import read_server_log, refused
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import Session, sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import failure_facts, failures_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
@@ -47,10 +49,11 @@ WHERE NOT l.granted AND l.locktype = 'relation' AND a.datname = %s
   AND l.waitstart < clock_timestamp() - make_interval(secs => %s)
 """
 
-#: Everybody but the runner, as far as it can be told now: not yet of a session that is just beginning, whose database is null still.
-_OTHERS = """
-SELECT a.pid FROM pg_stat_activity a
-WHERE a.datname <> %s OR a.datname IS NOT NULL AND NOT (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
+#: Who is there, and whether it is the runner; not yet one that is just beginning, whose database is null still.
+_PRESENT = """
+SELECT a.pid, a.datname = %s AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
+FROM pg_stat_activity a
+WHERE a.datname IS NOT NULL
 """
 
 #: Terminates what it finds.
@@ -81,11 +84,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._seen_addresses: list[str] = []
         self.cancelled: list[str] = []
+        self.own: set[int] = set()
         self.others: set[int] = set()
         self.trouble = ""
 
     def __enter__(self) -> Watchdog:
-        self._remember_others()
+        self._note_sessions()
         self._thread.start()
         return self
 
@@ -93,11 +97,12 @@ class Watchdog:
         self._stop.set()
         self._thread.join(timeout=30)
         self.end_sessions(END_SECONDS)
-        self._remember_others()
+        self._note_sessions()
 
-    def _remember_others(self) -> None:
+    def _note_sessions(self) -> None:
         """Before the runner begins and when it has ended, whoever is there is somebody else."""
-        self.others |= {pid for (pid,) in rows(self._connection, _OTHERS, (self._database, self._seen_addresses, self._application))}
+        for pid, is_runner in rows(self._connection, _PRESENT, (self._database, self._seen_addresses, self._application)):
+            (self.own if is_runner else self.others).add(pid)
 
     def end_sessions(self, seconds: float) -> None:
         """End what the runner's sessions still do: a statement goes on after its client was killed, and would change the schema later."""
@@ -114,7 +119,7 @@ class Watchdog:
             try:
                 self._seen_addresses = self._seen_addresses or self._addresses()
                 if self._seen_addresses:
-                    self._remember_others()
+                    self._note_sessions()
                 if self._seconds is not None:
                     self._cancel_waits(self._seconds)
             except Exception as error:  # a dead watchdog must not end the migration, only be told of
@@ -136,29 +141,55 @@ class Watched:
     """What came of a runner on the real database.
 
     :param waits: whom it had to wait for, where it waited too long.
-    :param refused: what the server refused of it, as far as its log tells; ``refused_unknown``: why that cannot be told.
+    :param refused: what the server refused of it, as its log tells.
+    :param uncertain: the same of sessions that came and went between two looks, so that they may be somebody else's.
+    :param refused_unknown: why that is not known; ``where``: the line that shows the log of that time.
     """
 
     outcome: Outcome
     waits: list[str]
-    refused: list[Failed]
-    refused_unknown: str
+    refused: list[Failed] = field(default_factory=list)
+    uncertain: list[Failed] = field(default_factory=list)
+    refused_unknown: str = ""
+    where: str = ""
 
-    def tell(self, operation: Operation, runner: Runner, planned: t.Iterable[Failed] = ()) -> dict[str, t.Any]:
-        """Warn of what the server refused and the sandbox had not shown; returns it as facts for the result."""
-        known = {failed.sql for failed in planned}
+    def tell(self, operation: Operation, runner: Runner, told: t.Iterable[Failed] = (), executed: t.Iterable[str] = ()) -> Refused:
+        """Warn of what the server refused of the runner.
+
+        :param told: what was refused in the sandbox already, and told.
+        :param executed: what the runner executed in the sandbox: whoever sends the same text here is the runner.
+        """
+        known, own = {failed.sql for failed in told}, set(executed)
         refused = [failed for failed in self.refused if failed.sql not in known]
+        refused += [failed for failed in self.uncertain if failed.sql in own and failed.sql not in known]
+        # Of somebody else's statement nothing is shown: it may hold what is not ours to see.
+        foreign = [failed for failed in self.uncertain if failed.sql not in own | known]
         if refused:
             operation.warnings.append(
                 "'%s' ended without an error, but while it ran on database '%s' the server refused: %s. Look whether its rows are as you want"
                 " them." % (runner.command, operation.database, failures_text(refused))
             )
-        return {"refused": failure_facts(refused), "refused_unknown": self.refused_unknown}
+        unknown = self.refused_unknown
+        if foreign:
+            count = count_text(len(foreign), "statement")
+            unknown = "%s refused of sessions too short to tell whose they were; to see them: %s" % (count, self.where)
+        return Refused(tuple(refused), unknown)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What the server refused of a runner, and what is not known of that."""
+
+    statements: tuple[Failed, ...]
+    unknown: str
+
+    def facts(self) -> dict[str, t.Any]:
+        return {"refused": failure_facts(self.statements), "refused_unknown": self.unknown}
 
     @property
     def not_known(self) -> list[str]:
         """For the summary: what nobody has looked at."""
-        return ["Whether the server refused something meanwhile is not known: %s." % self.refused_unknown] if self.refused_unknown else []
+        return ["Whether the server refused something of it meanwhile is not known: %s." % self.unknown] if self.unknown else []
 
 
 def run_watched(operation: Operation, runner: Runner, purpose: str, timeout: float, lock_timeout: float | None = None) -> Watched:
@@ -179,22 +210,31 @@ def run_watched(operation: Operation, runner: Runner, purpose: str, timeout: flo
         outcome = run_for_real(operation.docker, runner, name, operation.labels, application, timeout)
     if watchdog.trouble:
         operation.warnings.append("The watch over the runner's sessions ended early: %s" % watchdog.trouble)
-    return Watched(outcome, watchdog.cancelled, *_refused(operation, begun, watchdog))
+    return _with_refused(operation, begun, watchdog, Watched(outcome, watchdog.cancelled))
 
 
-def _refused(operation: Operation, begun: str, watchdog: Watchdog) -> tuple[list[Failed], str]:
-    """What the server refused of sessions that came and went with the runner, or why that is not known."""
+def _with_refused(operation: Operation, begun: str, watchdog: Watchdog, watched: Watched) -> Watched:
+    """With what the server's log says was refused of sessions that came and went with the runner, or why that is not known."""
+    container = operation.target.container
     log = read_server_log(operation.maintenance)
-    if log.unreadable or watchdog.trouble:
-        return [], log.unreadable or "the watch over the runner's sessions ended early"
-    unreadable = "the log of container '%s' cannot be read" % operation.target.container.name
+    unknown = log.unreadable or ("the watch over the runner's sessions ended early" if watchdog.trouble else "")
+    if unknown:
+        return replace(watched, refused_unknown=unknown)
     try:
-        read = operation.docker.read_log(operation.target.container.id, begun, -1, _KEPT_LOG)
+        read = operation.docker.read_log(container.id, begun, -1, _KEPT_LOG)
     except EngineError:
-        return [], unreadable
-    if read.rc != 0:
-        return [], unreadable
-    return refused(log, read.stderr, watchdog.others), ""
+        read = None
+    if read is None or read.rc != 0:
+        return replace(watched, refused_unknown="the log of container '%s' cannot be read" % container.name)
+    if is_cut(read.stderr):
+        return replace(watched, refused_unknown="the log of container '%s' is too long for that time" % container.name)
+    found = [failed for failed in refused(log, operation.database, read.stderr) if failed.session not in watchdog.others]
+    return replace(
+        watched,
+        refused=[failed for failed in found if failed.session in watchdog.own],
+        uncertain=[failed for failed in found if failed.session not in watchdog.own],
+        where="docker logs --since %s %s" % (begun, container.name),
+    )
 
 
 def _describe(pid: int, named: dict[int, Session]) -> str:

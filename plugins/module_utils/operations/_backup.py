@@ -29,6 +29,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable import check_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, give_up, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
@@ -181,7 +182,7 @@ def _describe_contents(
     contents = options.of or operation.database
     properties = _database.read_properties(operation.maintenance, contents)
     size = _database.size(operation.maintenance, contents)
-    held, unknown = _read_tables(connection, readers, options, size)
+    held, unknown = _read_tables(connection, readers, options, size, search_path_of(properties))
     snapshot = read_snapshot(connection)
     write_file(os.path.join(work, SCHEMA), json.dumps(snapshot, indent=0, sort_keys=True) + "\n")
     return Manifest(
@@ -219,12 +220,12 @@ def _describe_contents(
     )
 
 
-def _read_tables(connection: Connection, readers: _Readers, options: BackupOptions, size: int) -> tuple[Contents, str]:
+def _read_tables(connection: Connection, readers: _Readers, options: BackupOptions, size: int, search_path: str) -> tuple[Contents, str]:
     """What the tables hold, or only how many rows, and why. A server without a session to spare is no reason for having no backup."""
     unknown = _not_digested(options.content_hash, size)
     if not unknown:
         try:
-            return read_contents(readers.session, options.jobs), ""
+            return read_contents(readers.session, options.jobs, search_path), ""
         except Interrupted:
             raise
         except DbopsError as error:

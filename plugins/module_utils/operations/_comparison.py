@@ -17,7 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard im
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_large_objects, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -44,13 +44,20 @@ def differs_from_backup(operation: Operation, backup: Backup, counted: tuple[Tab
     return wrong
 
 
-def differs_in_contents(operation: Operation, backup: Backup, held: Contents) -> list[str]:
-    """Sentences on tables that hold other values. Another major version may write a value otherwise, so there it is only a warning."""
+def differs_in_contents(operation: Operation, backup: Backup, held: Contents, connection: Connection) -> list[str]:
+    """Sentences on tables that hold other values. Another major version, or another encoding of the database, may write the same value
+    in other bytes, so there it is only a warning."""
     wrong = _contents.differences(backup.manifest.contents, held.digests)
-    if wrong and backup.manifest.server_version_number // 10000 != operation.server.major:
+    made = backup.manifest
+    before = (made.server_version_number // 10000, made.properties.encoding)
+    now = (
+        operation.server.major,
+        value(connection, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"),
+    )
+    if wrong and before != now:
         operation.warnings.append(
-            "What PostgreSQL %d writes of the restored values is not what PostgreSQL %d wrote of them: %s."
-            % (operation.server.major, backup.manifest.server_version_number // 10000, "; ".join(wrong[:_TOLD]))
+            "PostgreSQL %d may write the restored values, in %s, otherwise than PostgreSQL %d wrote them in %s, so it cannot be told whether they"
+            " are the same: %s." % (*now, *before, "; ".join(wrong[:_TOLD]))
         )
         return []
     return wrong

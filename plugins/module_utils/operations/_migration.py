@@ -101,9 +101,10 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     sick_before = _health.sick(operation.docker, operation.target.backends)
     seconds, watched = apply(operation, plan, runner, options, backup)
     facts["runner_seconds"] = round(seconds, 3)
-    facts.update(watched.tell(operation, runner, plan.failed))
+    refused = watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
+    facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
-    return _report(operation, plan, runner, backup, facts, diff, watched.not_known)
+    return _report(operation, plan, runner, backup, facts, diff, refused.not_known)
 
 
 def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:

@@ -48,6 +48,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server import _data
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import read_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDS
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze, warning
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted, Refused
@@ -175,13 +176,16 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     elif file:
         tell_left_out(operation, load_file(tools, file, building, operation.work_folder("file"), preparation.changes))
     operation.enter("restore: compare")
-    digested = source.backup.manifest.contents if source.backup else {}
-    held = read_contents(new.session, options.jobs, new.search_path) if digested else None
+    held = None
+    if (
+        source.backup and source.backup.manifest.contents
+    ):  # by the same path as when it was made, since values such as regclass are written by it
+        held = read_contents(new.session, options.jobs, search_path_of(source.backup.manifest.properties))
     with operation.session(building) as connection:
         counted = held.tables if held else count_rows(connection, new.search_path)
         if source.backup:
             failures += differs_from_backup(operation, source.backup, counted, connection)
-            failures += differs_in_contents(operation, source.backup, held) if held else []
+            failures += differs_in_contents(operation, source.backup, held, connection) if held else []
         elif file:
             failures += differs_from_file(file, counted)
         require_accepted(operation, failures, source.name, options.accept_differences)

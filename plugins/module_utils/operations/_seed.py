@@ -72,12 +72,13 @@ def seed(operation: Operation, options: SeedOptions) -> Result:
         backup = make_backup(operation, BackupOptions("before_seed", options.jobs))
         facts["backup"] = facts_of(backup)
     facts["rows_added"], watched = _run(operation, runner, options, backup)
-    facts.update(watched.tell(operation, runner))
+    refused = watched.tell(operation, runner)
+    facts.update(refused.facts())
     _remember(operation, [*seeds, mark])
     added = ", ".join("%s %+d" % item for item in facts["rows_added"].items()) or "no rows"
     summary = ["Seeded database '%s' with '%s': %s." % (operation.database, runner.command, added)]
     summary += ["Backup before it: '%s'." % backup.manifest.id] if backup else []
-    summary += watched.not_known
+    summary += refused.not_known
     return Result(
         True, summary, facts, diff, {"seed": mark, "image": runner.image, "image_id": runner.image_id, "rows_added": facts["rows_added"]}
     )

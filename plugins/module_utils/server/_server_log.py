@@ -52,22 +52,21 @@ def read_server_log(connection: Connection) -> ServerLog:
     return ServerLog(prefix, next((reason for applies, reason in reasons if applies), ""))
 
 
-def refused(log: ServerLog, text: str, by_others: t.Container[int]) -> list[_statements.Failed]:
-    """What the server refused and its client lost by it, but for the processes of ``by_others``.
+def refused(log: ServerLog, database: str, text: str) -> list[_statements.Failed]:
+    """What the server refused and its client lost by it, by session; of other databases too, where the log does not tell them apart.
 
     The log tells neither transactions nor savepoints: only statements that change something count, and not what was there already.
     """
-    entry = re.compile(_pattern(log.prefix) + r"(?P<level>[A-Z]+):  (?P<message>.*)$", re.DOTALL)
-    failures = _statements.read_failures(text, entry)
-    return [failed for failed in failures if not failed.caught and failed.sql and failed.session not in by_others]
+    entry = re.compile(_pattern(log.prefix, database) + r"(?P<level>[A-Z]+):  (?P<message>.*)$", re.DOTALL)
+    return [failed for failed in _statements.read_failures(text, entry) if not failed.caught and failed.sql]
 
 
 def _tells_process(prefix: str) -> bool:
     return any(letter in _PROCESS for _width, letter in _ESCAPE.findall(prefix))
 
 
-def _pattern(prefix: str) -> str:
-    """The regular expression of ``log_line_prefix``. After ``%q`` comes what only sessions have, and sessions are all that counts."""
+def _pattern(prefix: str, database: str) -> str:
+    """The regular expression of ``log_line_prefix`` in this database. After ``%q`` comes what only sessions have, and sessions are all that counts."""
     parts, end, told = ["^"], 0, False
     for escape in _ESCAPE.finditer(prefix):
         parts.append(re.escape(prefix[end : escape.start()]))
@@ -76,5 +75,5 @@ def _pattern(prefix: str) -> str:
             parts.append(_PROCESS[letter])
             told = True
         elif letter != "q":
-            parts.append("%" if letter == "%" else ".*?")
+            parts.append({"%": "%", "d": " *%s *" % re.escape(database)}.get(letter, ".*?"))
     return "".join(parts) + re.escape(prefix[end:])

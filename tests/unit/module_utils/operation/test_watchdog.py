@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Endpoint
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import BoundedOutput, Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watchdog, require_positive, run_watched
@@ -137,6 +137,7 @@ class FakeWatchdog:
     seen: tuple[t.Any, ...] = ()
     trouble = ""
     cancelled = ["'ALTER' waited"]
+    own: t.ClassVar[set[int]] = {8}
     others: t.ClassVar[set[int]] = {7}
 
     def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
@@ -181,6 +182,10 @@ LOG = """2026-11-27 01:00:00.000 UTC [7] ERROR:  division by zero
 \tVALUES (1)
 2026-11-27 01:00:00.000 UTC [8] ERROR:  relation "probe" does not exist at character 15
 2026-11-27 01:00:00.000 UTC [8] STATEMENT:  SELECT * FROM probe
+2026-11-27 01:00:00.000 UTC [9] ERROR:  value too long
+2026-11-27 01:00:00.000 UTC [9] STATEMENT:  UPDATE users SET card = '4000-1234'
+2026-11-27 01:00:00.000 UTC [10] ERROR:  null value in column "id"
+2026-11-27 01:00:00.000 UTC [10] STATEMENT:  DELETE FROM rooms
 """
 
 
@@ -189,7 +194,32 @@ def test_what_the_server_refused_is_read_from_its_log_but_for_what_others_did(wa
     watched = run_watched(watched_operation, RUNNER, "seed", 60)
     [failed] = watched.refused
     assert (failed.sql, failed.session, failed.caught) == ("INSERT INTO users\nVALUES (1)", 8, False)
-    assert watched.refused_unknown == "" and watched.not_known == []
+    assert watched.refused_unknown == ""
+    assert [failed.session for failed in watched.uncertain] == [9, 10]  # never seen, so perhaps the runner's, perhaps not
+    assert watched.where.startswith("docker logs --since ") and watched.where.endswith(watched_operation.target.container.name)
+
+
+def test_of_what_may_be_somebody_elses_nothing_is_shown_but_where_it_is(watched_operation: Operation) -> None:
+    """A statement may hold what is not ours to see; what the runner has sent in the sandbox is its own."""
+    t.cast(FakeDocker, watched_operation.docker).texts[watched_operation.target.container.id] = LOG
+    watched = run_watched(watched_operation, RUNNER, "migrate-1", 60)
+    refused = watched.tell(watched_operation, RUNNER, executed=["DELETE FROM rooms"])
+    assert [failed.sql for failed in refused.statements] == ["INSERT INTO users\nVALUES (1)", "DELETE FROM rooms"]
+    [warning] = watched_operation.warnings
+    [line] = refused.not_known
+    assert "1 statement refused of sessions too short to tell whose they were; to see them: docker logs --since " in line
+    assert "4000-1234" not in warning + line + repr(refused.facts())
+    told = watched.tell(watched_operation, RUNNER, watched.refused + watched.uncertain)
+    assert told.statements == () and told.not_known == []
+
+
+def test_a_log_of_which_a_part_is_left_out_is_not_taken_for_a_whole_one(
+    watched_operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = BoundedOutput(8)
+    cut.add(b"x" * 100)
+    monkeypatch.setattr(watched_operation.docker, "read_log", lambda *_arguments: Outcome(0, "", cut.text()))
+    assert "too long for that time" in run_watched(watched_operation, RUNNER, "seed", 60).refused_unknown
 
 
 def test_a_log_that_cannot_be_read_is_not_taken_for_one_without_errors(
@@ -199,16 +229,18 @@ def test_a_log_that_cannot_be_read_is_not_taken_for_one_without_errors(
     assert "cannot be read" in run_watched(watched_operation, RUNNER, "seed", 60).refused_unknown
     watched_operation.maintenance.answers["'log_line_prefix'"] = [("%t ", "stderr", "off", "warning", "error", "C")]  # type: ignore[attr-defined]
     watched = run_watched(watched_operation, RUNNER, "seed", 60)
-    assert watched.not_known == ["Whether the server refused something meanwhile is not known: log_line_prefix has no %p."]
+    told = watched.tell(watched_operation, RUNNER)
+    assert told.not_known == ["Whether the server refused something of it meanwhile is not known: log_line_prefix has no %p."]
+    assert told.facts() == {"refused": [], "refused_unknown": "log_line_prefix has no %p"}
 
 
 def test_who_is_there_before_and_after_the_runner_is_somebody_else() -> None:
-    present = [[(1,)], [(1,), (2,)], [(3,)]]
+    present = [[(1, False)], [(1, False), (2, False), (5, True)], [(3, False)]]
     connection = FakeConnection({"a.datname IS NOT NULL": lambda _text, _parameters: present.pop(0) if len(present) > 1 else present[0]})
     with Watchdog(t.cast(t.Any, connection), "chat", "x", lambda: ["172.19.0.9"], None) as watchdog:
         while len(present) > 1:
             time.sleep(0.005)
-    assert watchdog.others == {1, 2, 3}
+    assert (watchdog.own, watchdog.others) == ({5}, {1, 2, 3})
     assert connection.parameters[0] == ("chat", [], "x")
 
 

@@ -83,7 +83,7 @@ class Stage:
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
-        return Watched(outcome, self.waits.pop(0) if self.waits else [], self.refused, self.refused_unknown)
+        return Watched(outcome, self.waits.pop(0) if self.waits else [], self.refused, [], self.refused_unknown)
 
     def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
         connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
@@ -123,7 +123,7 @@ def test_what_the_plan_has_told_is_not_told_again(stage: Stage) -> None:
 def test_where_the_servers_log_cannot_be_read_the_summary_says_what_is_not_known(stage: Stage) -> None:
     stage.refused_unknown = "log_destination is syslog"
     result = stage.migrate()
-    assert "Whether the server refused something meanwhile is not known: log_destination is syslog." in result.summary
+    assert "Whether the server refused something of it meanwhile is not known: log_destination is syslog." in result.summary
 
 
 # --- whether anything is done ---------------------------------------------------------------------------------------------

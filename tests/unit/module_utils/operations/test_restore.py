@@ -165,6 +165,7 @@ HELD = {"public.users": "00" * 16, "public.messages": "01" * 16}
 
 def holding(stage: Stage, monkeypatch: pytest.MonkeyPatch, digests: dict[str, str], **manifest: t.Any) -> None:
     stage.publish(contents=HELD, **manifest)
+    stage.connection.answers.setdefault("pg_encoding_to_char(encoding) FROM pg_database WHERE", [("UTF8",)])
     tables = (TableRows("public", "messages", 5), TableRows("public", "users", 3))
     monkeypatch.setattr(_restore, "read_contents", lambda _session, jobs, path: Contents(tables, digests))
 
@@ -183,12 +184,20 @@ def test_a_table_that_holds_other_values_is_refused_and_can_be_consented_to(stag
     assert stage.restore(accept_differences=accepted).changed
 
 
-def test_on_another_major_version_other_values_are_a_warning(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    holding(stage, monkeypatch, {**HELD, "public.users": "ff" * 16}, server_version_number=160004)
+@pytest.mark.parametrize(
+    ("encoding", "made", "words"),
+    [
+        ("UTF8", {"server_version_number": 160004}, "PostgreSQL 17 may write the restored values, in UTF8, otherwise than PostgreSQL 16"),
+        ("LATIN1", {}, "in LATIN1, otherwise than PostgreSQL 17 wrote them in UTF8"),
+    ],
+)
+def test_where_the_same_value_may_be_other_bytes_a_difference_is_a_warning(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, encoding: str, made: dict[str, int], words: str
+) -> None:
+    stage.connection.answers["pg_encoding_to_char(encoding) FROM pg_database WHERE"] = [(encoding,)]
+    holding(stage, monkeypatch, {**HELD, "public.users": "ff" * 16}, **made)
     assert stage.restore().changed
-    assert any(
-        "What PostgreSQL 17 writes of the restored values is not what PostgreSQL 16 wrote" in text for text in stage.running.warnings
-    )
+    assert any(words in text and "table public.users holds other values" in text for text in stage.running.warnings)
 
 
 # --- the way through ------------------------------------------------------------------------------------------------------

@@ -32,9 +32,15 @@ def server(**changes: str) -> t.Any:
 def test_what_was_refused_is_found_behind_every_prefix(setting: str, beginning: str) -> None:
     log = read_server_log(server(prefix=setting))
     text = f"{beginning}ERROR:  no such row\n{beginning}CONTEXT:  PL/pgSQL\n\tline 2\n{beginning}STATEMENT:  DELETE\n\tFROM users\n"
-    [failed] = refused(log, text, ())
+    [failed] = refused(log, "chat", text)
     assert (failed.sql, failed.error, failed.session) == ("DELETE\nFROM users", "no such row", 42)
-    assert refused(log, text, {42}) == []
+
+
+@pytest.mark.parametrize(("setting", "beginning"), [(setting, beginning) for setting, beginning in PREFIXES if "%d" in setting])
+def test_what_another_database_refused_is_left_out_where_the_log_tells_databases_apart(setting: str, beginning: str) -> None:
+    text = f"{beginning}ERROR:  no such row\n{beginning}STATEMENT:  DELETE\n\tFROM users\n"
+    assert refused(ServerLog(setting, ""), "other", text) == []
+    assert refused(ServerLog(setting, ""), "cha", text) == []
 
 
 @pytest.mark.parametrize(
@@ -70,8 +76,9 @@ def test_a_log_that_does_not_tell_is_known(changes: dict[str, str], why: str) ->
 )
 def test_only_what_was_to_change_something_counts(statement: str, error: str, counts: bool) -> None:
     text = "[1] ERROR:  %s at character 3\n[1] STATEMENT:  %s\n" % (error, statement)
-    assert bool(refused(ServerLog("[%p] ", ""), text, ())) is counts
+    assert bool(refused(ServerLog("[%p] ", ""), "chat", text)) is counts
 
 
 def test_an_error_of_a_process_without_a_statement_is_nobodys() -> None:
-    assert refused(ServerLog("[%p] ", ""), "[1] FATAL:  password authentication failed\n[2] ERROR:  canceling autovacuum task\n", ()) == []
+    text = "[1] FATAL:  password authentication failed\n[2] ERROR:  canceling autovacuum task\n"
+    assert refused(ServerLog("[%p] ", ""), "chat", text) == []
