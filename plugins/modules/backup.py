@@ -121,7 +121,8 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, back_up
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import back_up
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 

@@ -22,7 +22,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._process imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, require_positive, run_watched
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts import broken_branches, losses_text
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database

@@ -18,7 +18,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._comparison import (
     differs_from_backup,
     differs_from_file,

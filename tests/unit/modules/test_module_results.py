@@ -16,7 +16,8 @@ import yaml
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import BackupOptions, back_up, catalogue_result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import back_up, catalogue_result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._enroll import enroll
 from ansible_collections.dbops.postgres.tests.unit.module_utils.diagnosis import test_diagnosis
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published

@@ -19,14 +19,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard im
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _backup
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import (
-    BackupOptions,
     Estimate,
     back_up,
     catalogue_result,
     describe,
     make_backup,
-    roles_in_use,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_description import roles_in_use
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Grant, Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
