@@ -23,6 +23,7 @@ class OneShot:
 
     :param network: a network's name, or ``container:<id>`` to share another container's.
     :param mounts: ``(host path, container path, writable)``.
+    :param memory: bytes that it may use, ``cpus`` the processors; 0 is without limit.
     """
 
     name: str
@@ -39,6 +40,8 @@ class OneShot:
     keep_entrypoint: bool = False
     volumes_from: str = ""
     shm_size: str = ""
+    memory: int = 0
+    cpus: float = 0
 
 
 #: Variables that mean something to the ``docker`` client itself: a backend's value must not redirect or break it.
@@ -81,6 +84,8 @@ def one_shot_flags(job: OneShot) -> list[str]:
         flags += ["--tmpfs", path]
     for option, value in (("--user", job.user), ("--volumes-from", job.volumes_from), ("--shm-size", job.shm_size)):
         flags += [option, value] if value else []
+    flags += ["--memory", str(job.memory), "--memory-swap", str(job.memory)] if job.memory else []
+    flags += ["--cpus", "%g" % job.cpus] if job.cpus else []
     if job.keep_entrypoint:
         return [*flags, job.image, *job.argv]
     return [*flags, "--entrypoint", job.argv[0], job.image, *job.argv[1:]]

@@ -44,7 +44,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.preview._kept_table
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._usage import last_use
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import mark_begin, mark_end, read_between_marks
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import MARKER, SEEDS

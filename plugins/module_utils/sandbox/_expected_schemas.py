@@ -26,7 +26,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import open_with_live_schema
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, keep_as_template, renew
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import keep_as_template, renew
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot, read_snapshot
 
 #: The folder in the backup folder.

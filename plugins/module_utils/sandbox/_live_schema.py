@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import table_option
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import is_state_table
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox, properties_in_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import open_sandbox, properties_in_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _function_paths
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
     execute,

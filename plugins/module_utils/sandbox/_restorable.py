@@ -20,7 +20,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_fi
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import DUMP, Failure, Restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 

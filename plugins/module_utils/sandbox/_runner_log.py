@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 

@@ -25,7 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations import _
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._reset import ResetOptions, reset
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._seed import seed_fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.preview import _baseline
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError

@@ -17,16 +17,16 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _live_schema, _sandbox, _server_image
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _live_schema, _server_image, _throwaway_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import (
     load_schema,
     open_with_live_schema,
     read_live_schema,
     state_tables,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import Sandbox, open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import open_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
-from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import copy_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
@@ -100,9 +100,9 @@ class Stage:
         self.inside = FakeConnection()
         self.operation = operation(folder, self.real, self.docker)
         self.operation.target = self.operation.target.__class__("chat", "postgres", REAL, ADDRESS, ())
-        monkeypatch.setattr(_sandbox, "wait_until_ready", self.docker.wait)
+        monkeypatch.setattr(_throwaway_server, "wait_until_ready", self.docker.wait)
         monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "")
-        monkeypatch.setattr(_sandbox, "session", lambda *_arguments: contextlib.nullcontext(self.inside))
+        monkeypatch.setattr(_throwaway_server, "session", lambda *_arguments: contextlib.nullcontext(self.inside))
 
 
 @pytest.fixture
@@ -207,30 +207,6 @@ def test_a_sandbox_that_cannot_be_made_like_the_real_one_is_gone(stage: Stage) -
     assert stage.docker.journal[-2:] == ["remove container", "remove network"]
 
 
-# --- roles ----------------------------------------------------------------------------------------------------------------
-
-
-def test_missing_roles_are_made_with_what_they_may_do_and_without_passwords() -> None:
-    source = FakeConnection(
-        {
-            "rolconnlimit": [
-                ("ann", -1, True, True, True, True, True, True, True),
-                ("reader", 5, False, True, False, False, True, False, False),
-            ],
-            "pg_auth_members": [("readers", "reader", True), ("pg_monitor", "ann", False)],
-            "s.setdatabase = 0": [("reader", "search_path", '"$user", app'), ("ann", "log_statement", "none")],
-        }
-    )
-    destination = FakeConnection({"SELECT rolname FROM pg_roles": [("ann",)]})
-    copy_roles(t.cast(t.Any, source), t.cast(t.Any, destination), without_settings=governs_the_log)
-    assert destination.statements[1:] == [
-        'CREATE ROLE "reader" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 5',
-        'GRANT "readers" TO "reader" WITH ADMIN OPTION',
-        "ALTER ROLE \"reader\" SET \"search_path\" TO '$user', 'app'",
-    ]
-    assert not any("password" in statement.lower() for statement in source.statements + destination.statements)
-
-
 # --- the schema in it -----------------------------------------------------------------------------------------------------
 
 
@@ -282,7 +258,7 @@ def test_a_sandbox_that_stops_while_it_starts_says_why(stage: Stage, monkeypatch
         stage.docker.texts["sandbox-id"] = "FATAL: bad option\n"
         said.append(alive())
 
-    monkeypatch.setattr(_sandbox, "wait_until_ready", wait)
+    monkeypatch.setattr(_throwaway_server, "wait_until_ready", wait)
     with open_sandbox(stage.operation):
         pass
     assert said == ["", "its container stopped: FATAL: bad option"]
@@ -312,7 +288,9 @@ def test_the_schema_is_read_while_the_sandbox_starts(stage: Stage, monkeypatch: 
     running = loaded(stage, monkeypatch, LIVE)
     dumped = threading.Event()
     stage.docker.on_exec = lambda _container, argv: (dumped.set() if argv[0] == "pg_dump" else None) or Outcome(0, "", "")
-    monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: dumped.wait(10) or pytest.fail("nothing was read meanwhile"))
+    monkeypatch.setattr(
+        _throwaway_server, "wait_until_ready", lambda *_arguments: dumped.wait(10) or pytest.fail("nothing was read meanwhile")
+    )
     with open_with_live_schema(running, "plan", (), ("log_statement=all",)) as (sandbox, schema):
         assert schema == LIVE and sandbox.database == "chat"
     assert list(running.phases)[-1] == "plan: sandbox"
@@ -330,7 +308,9 @@ def test_a_schema_that_is_not_read_leaves_no_sandbox(stage: Stage, monkeypatch: 
         raise error
 
     monkeypatch.setattr(_live_schema, "read_snapshot", read)
-    monkeypatch.setattr(_sandbox, "wait_until_ready", lambda *_arguments: asked.wait(10) or pytest.fail("nothing was read meanwhile"))
+    monkeypatch.setattr(
+        _throwaway_server, "wait_until_ready", lambda *_arguments: asked.wait(10) or pytest.fail("nothing was read meanwhile")
+    )
     with pytest.raises(type(error)), open_with_live_schema(stage.operation, "plan", ()):
         raise AssertionError("must not open")
     assert stage.docker.journal[-2:] == ["remove container", "remove network"]
