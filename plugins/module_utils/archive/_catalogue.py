@@ -29,6 +29,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
     read_backup,
     sealed,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import parse_time
 
@@ -150,7 +151,8 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
     """The backup that ``wanted`` means: ``latest``, an id, or a UTC time (the newest made at or before it).
 
     ``latest`` and a time only mean backups of this very database on this very server; an id may name any. ``latest`` passes over what
-    was saved before a restore: after a first try that did not help, that would be the damaged state.
+    was saved before a restore: after a first try that did not help, that would be the damaged state. Both pass over what did not come
+    back when it was restored to prove it.
 
     :param backups: newest first.
     :raises DbopsError: naming what there is; also where it cannot be told which is the latest.
@@ -162,7 +164,8 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
     of_this_database = [
         backup for backup in backups if (backup.manifest.server_identifier, backup.manifest.database) == (server_identifier, database)
     ]
-    own = of_this_database
+    failed = [backup.manifest.id for backup in of_this_database if read_proof(backup).state == FAILED]
+    own = [backup for backup in of_this_database if backup.manifest.id not in failed]
     if wanted == "latest":
         own = [backup for backup in own if backup.manifest.reason != BEFORE_RESTORE]
         _require_one_latest(own)
@@ -175,6 +178,11 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
         raise DbopsError(
             "No backup of this database on this server was found; those there are come from elsewhere. Name one by its id if it is the right one: %s."
             % listed
+        )
+    if failed and (wanted == "latest" or moment is not None):
+        raise DbopsError(
+            "There is no backup for '%s' but such as did not come back in a test restore: %s. Name one by its id to restore what can be restored"
+            " of it; what differs is shown before anything is replaced." % (wanted, ", ".join(failed[:5]))
         )
     raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))
 

@@ -86,13 +86,13 @@ def load(tools: ToolBox, folder: str, database: str, jobs: int, options: t.Seque
             raise DbopsError(tool_failure("pg_restore", outcome, "the new database '%s'" % database), output=outcome.output)
 
 
-def load_all_that_goes(tools: ToolBox, folder: str, new: NewDatabase, jobs: int) -> Loaded:
+def load_all_that_goes(tools: ToolBox, folder: str, new: NewDatabase, jobs: int, options: t.Sequence[str] = ()) -> Loaded:
     """Like ``load``; where that fails because of an object of the user's, everything that can be made is, and the rest named.
 
     :raises DbopsError: where the failure is not about objects.
     """
     try:
-        load(tools, folder, new.name, jobs)
+        load(tools, folder, new.name, jobs, options)
         return Loaded()
     except DbopsError as error:
         output = str(error.details.get("output", ""))
@@ -100,21 +100,21 @@ def load_all_that_goes(tools: ToolBox, folder: str, new: NewDatabase, jobs: int)
             raise
         first_try = error.message
     new.renew()
-    return Loaded(tuple(_load_in_sections(tools, folder, new, jobs)), first_try)
+    return Loaded(tuple(_load_in_sections(tools, folder, new, jobs, options)), first_try)
 
 
-def _load_in_sections(tools: ToolBox, folder: str, new: NewDatabase, jobs: int) -> list[str]:
+def _load_in_sections(tools: ToolBox, folder: str, new: NewDatabase, jobs: int, options: t.Sequence[str]) -> list[str]:
     """Definitions first; then rows, indexes and the like, while every function knows where to look; event triggers last of all."""
     parts = _parts(tools, folder)
-    failures = _section(tools, folder, new.name, _Part(), ["--section=pre-data"])
+    failures = _section(tools, folder, new.name, _Part(), ["--section=pre-data", *options])
     with new.session() as connection:
         given = _function_paths.give(connection, new.search_path)
-    failures += _section(tools, folder, new.name, _Part(), ["--section=data", "--jobs=%d" % jobs])
-    failures += _section(tools, folder, new.name, parts[0], ["--section=post-data", "--jobs=%d" % jobs])
+    failures += _section(tools, folder, new.name, _Part(), ["--section=data", "--jobs=%d" % jobs, *options])
+    failures += _section(tools, folder, new.name, parts[0], ["--section=post-data", "--jobs=%d" % jobs, *options])
     with new.session() as connection:
         _function_paths.take_back(connection, given)
     for part in parts[1:]:
-        failures += _section(tools, folder, new.name, part, ["--section=post-data"])
+        failures += _section(tools, folder, new.name, part, ["--section=post-data", *options])
     return failures[:_TOLD] + (["%d further objects could not be restored" % (len(failures) - _TOLD)] if len(failures) > _TOLD else [])
 
 

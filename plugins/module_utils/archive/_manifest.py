@@ -15,10 +15,14 @@ from dataclasses import asdict, dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import relative_files, sha256, symbolic_links, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 MANIFEST = "manifest.json"
+
+#: What is known from restoring it (``archive._proof``); it comes later than the manifest.
+PROOF = "proof.json"
 
 #: Version of the manifest's format. A newer one is refused, an older one must stay readable.
 FORMAT = 1
@@ -71,7 +75,9 @@ class Manifest:
     """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes.
 
     ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup. ``contents``: what each
-    table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why.
+    table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why. ``roles``: those that are needed to
+    restore it; ``role_definitions``: these and who may work with what is theirs, without passwords. ``sequences``: where those stood that
+    nobody used while the dump was made.
     """
 
     id: str
@@ -108,6 +114,10 @@ class Manifest:
     restorable: Restorable = Restorable()
     contents: dict[str, str] = field(default_factory=dict)
     contents_unknown: str = ""
+    large_objects_digest: str = ""
+    sequences: dict[str, int | None] = field(default_factory=dict)
+    role_definitions: tuple[Role, ...] = ()
+    preload_libraries: str = ""
 
     @property
     def size(self) -> int:
@@ -129,6 +139,7 @@ class Manifest:
                 properties=Properties.from_json(data["properties"]),
                 tables=tuple(TableRows(**table) for table in data["tables"]),
                 files=tuple(FileEntry(**entry) for entry in data["files"]),
+                role_definitions=tuple(map(Role.from_json, data.get("role_definitions", ()))),
                 restorable=Restorable.from_json(data["restorable"]) if "restorable" in data else Restorable(),
             )
         )
@@ -159,8 +170,8 @@ def read_backup(path: str) -> Backup:
         raise DbopsError("'%s' is not a backup: its manifest cannot be read (%s)." % (path, error.strerror)) from None
     except ValueError:
         raise DbopsError("The manifest '%s' is damaged: use another backup." % name) from None
-    seal = data.pop("seal", None) if isinstance(data, dict) else None
-    if seal is None or seal != _seal(data):
+    sealed_with = data.pop("seal", None) if isinstance(data, dict) else None
+    if sealed_with is None or sealed_with != seal(data):
         raise DbopsError("The manifest '%s' was changed after the backup was made: use another backup." % name)
     if data.get("format", 0) > FORMAT:
         raise DbopsError(
@@ -197,7 +208,7 @@ def verify_shape(backup: Backup) -> tuple[str, ...]:
     links = symbolic_links(backup.path)
     if links:
         raise _damaged(backup, "'%s' is a symbolic link, and a copy of the folder would not have what it points to" % links[0])
-    present = set(relative_files(backup.path)) - {MANIFEST}
+    present = set(relative_files(backup.path)) - {MANIFEST, PROOF}
     expected = {entry.path: entry for entry in backup.manifest.files}
     for path, entry in sorted(expected.items()):
         if path not in present:
@@ -249,8 +260,9 @@ def checksum_files(folder: str) -> t.Iterator[FileEntry]:
 
 def sealed(manifest: Manifest) -> dict[str, t.Any]:
     data = json.loads(json.dumps(manifest.to_json()))
-    return dict(data, seal=_seal(data))
+    return dict(data, seal=seal(data))
 
 
-def _seal(data: dict[str, t.Any]) -> str:
+def seal(data: dict[str, t.Any]) -> str:
+    """Tells whether somebody has changed what was written; it does not keep anybody from writing it anew."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -24,6 +24,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable import check_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences, unmoved
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
@@ -87,6 +88,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
+        sequences = read_sequences(connection)
         readers = SnapshotReaders(operation, contents, snapshot_name)
         with ThreadPoolExecutor(1) as beside:
             describing = beside.submit(describe_contents, operation, connection, options, compression, timestamp(created), work, readers)
@@ -99,7 +101,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
                 give_up(connection)
                 raise
             operation.enter("backup: count")
-            manifest = replace(describing.result(), finished=timestamp(utc_now()))
+            manifest = replace(describing.result(), finished=timestamp(utc_now()), sequences=unmoved(sequences, read_sequences(connection)))
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
     _dump.read_in_full(tools, work)

@@ -20,9 +20,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, digest_large_objects, read_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, give_up, rows, sql, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import family
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
@@ -85,6 +86,7 @@ def describe_contents(
     held, unknown = _read_tables(connection, readers, options, size, search_path_of(properties))
     snapshot = read_snapshot(connection)
     write_file(os.path.join(work, SCHEMA), json.dumps(snapshot, indent=0, sort_keys=True) + "\n")
+    roles = roles_in_use(connection, properties)
     return Manifest(
         id=operation.archive.new_id(operation.database, operation.started_at, options.reason),
         database=operation.database,
@@ -110,13 +112,16 @@ def describe_contents(
         next_transaction=int(value(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")),
         schema_fingerprint=fingerprint(snapshot),
         extensions=dict(rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY 1")),
-        roles=roles_in_use(connection, properties),
+        roles=roles,
         properties=properties,
         tables=held.tables,
         large_objects=count_large_objects(connection),
         backend=_describe_backend(operation),
         contents=held.digests,
         contents_unknown=unknown,
+        large_objects_digest="" if unknown else digest_large_objects(connection),
+        role_definitions=family(connection, roles),
+        preload_libraries=_database.preload_libraries(connection),
     )
 
 

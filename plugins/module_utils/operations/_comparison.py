@@ -15,11 +15,12 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import extra_variable
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.server import _contents
-from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _contents, _sequences
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, digest_large_objects
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_large_objects, differences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 if t.TYPE_CHECKING:
@@ -29,38 +30,50 @@ if t.TYPE_CHECKING:
 _TOLD = 10
 
 
-def differs_from_backup(operation: Operation, backup: Backup, counted: tuple[TableRows, ...], connection: Connection) -> list[str]:
-    """Sentences on what a restored copy has otherwise than the manifest. A schema that differs is a warning: a newer PostgreSQL may
-    write the same definition in other words."""
+def differs_from_backup(backup: Backup, counted: tuple[TableRows, ...], connection: Connection) -> list[str]:
+    """Sentences on what a restored copy has otherwise than the manifest: counts and sequences."""
     wrong = differences(backup.manifest.tables, counted)
     objects = count_large_objects(connection)
     if objects != backup.manifest.large_objects:
         wrong.append("%d large objects instead of %d" % (objects, backup.manifest.large_objects))
+    return wrong + _sequences.differences(backup.manifest.sequences, read_sequences(connection))
+
+
+def differs_in_schema(backup: Backup, connection: Connection) -> list[str]:
+    """Lines on definitions, owners and grants that differ. A newer PostgreSQL may write the same definition in other words."""
     snapshot = read_snapshot(connection)
-    if fingerprint(snapshot) != backup.manifest.schema_fingerprint:
-        with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
-            lines = render(difference(json.load(stream), snapshot))
-        operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(lines[:20]))
+    if fingerprint(snapshot) == backup.manifest.schema_fingerprint:
+        return []
+    with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
+        return render(difference(json.load(stream), snapshot)) or ["its fingerprint is not that of the backup's file '%s'" % SCHEMA]
+
+
+def differs_in_contents(backup: Backup, held: Contents, connection: Connection) -> list[str]:
+    """Sentences on tables, and large objects, that hold other values."""
+    wrong = _contents.differences(backup.manifest.contents, held.digests)
+    expected = backup.manifest.large_objects_digest
+    if expected and digest_large_objects(connection) not in ("", expected):
+        wrong.append("the large objects hold other values than were backed up")
     return wrong
 
 
-def differs_in_contents(operation: Operation, backup: Backup, held: Contents, connection: Connection) -> list[str]:
-    """Sentences on tables that hold other values. Another major version, or another encoding of the database, may write the same value
-    in other bytes, so there it is only a warning."""
-    wrong = _contents.differences(backup.manifest.contents, held.digests)
+def written_otherwise(backup: Backup, connection: Connection) -> str:
+    """Why the same value may be written in other bytes in this copy, so that digests cannot be compared; empty where they can."""
     made = backup.manifest
     before = (made.server_version_number // 10000, made.properties.encoding)
-    now = (
-        operation.server.major,
-        value(connection, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"),
+    encoding = value(connection, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
+    now = (connection.server_version // 10000, encoding)
+    if before == now:
+        return ""
+    return (
+        "PostgreSQL %d may write the restored values, in %s, otherwise than PostgreSQL %d wrote them in %s, so it cannot be told whether they"
+        " are the same" % (*now, *before)
     )
-    if wrong and before != now:
-        operation.warnings.append(
-            "PostgreSQL %d may write the restored values, in %s, otherwise than PostgreSQL %d wrote them in %s, so it cannot be told whether they"
-            " are the same: %s." % (*now, *before, "; ".join(wrong[:_TOLD]))
-        )
-        return []
-    return wrong
+
+
+def told(sentences: t.Sequence[str]) -> str:
+    """So many of them as a person reads."""
+    return "; ".join(sentences[:_TOLD]) + ("; and %d more" % (len(sentences) - _TOLD) if len(sentences) > _TOLD else "")
 
 
 def differs_from_file(file: PlainFile, counted: tuple[TableRows, ...]) -> list[str]:
@@ -83,16 +96,15 @@ def require_accepted(operation: Operation, wrong: list[str], name: str, accepted
     """:raises DbopsError: where there are differences that nobody has consented to, with the line that does."""
     if not wrong:
         return
-    told = "; ".join(wrong[:_TOLD]) + ("; and %d more" % (len(wrong) - _TOLD) if len(wrong) > _TOLD else "")
     if accepted == consent_to(wrong):
-        operation.warnings.append("Restored although it differs from '%s', as consented to: %s." % (name, told))
+        operation.warnings.append("Restored although it differs from '%s', as consented to: %s." % (name, told(wrong)))
         return
     others = " These are others than those consented to with '%s'." % accepted if accepted else ""
     raise DbopsError(
         "The restored copy differs from '%s': %s.%s If you want it as it is, with exactly these differences, type: %s %s"
         % (
             name,
-            told,
+            told(wrong),
             others,
             operation.restore_command(name),
             extra_variable("dbops_restore_accept_differences", consent_to(wrong)),

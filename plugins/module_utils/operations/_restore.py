@@ -24,8 +24,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     differs_from_backup,
     differs_from_file,
     differs_in_contents,
+    differs_in_schema,
     refreshed_views,
     require_accepted,
+    told,
+    written_otherwise,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     create_roles,
@@ -47,7 +50,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._undo import UNDO, undo
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
-from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import read_contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
@@ -55,6 +58,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics 
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
 
 @dataclass(frozen=True)
@@ -185,8 +191,8 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     with operation.session(building) as connection:
         counted = held.tables if held else count_rows(connection, new.search_path)
         if source.backup:
-            failures += differs_from_backup(operation, source.backup, counted, connection)
-            failures += differs_in_contents(operation, source.backup, held, connection) if held else []
+            failures += differs_from_backup(source.backup, counted, connection)
+            failures += _differs_by_what_it_says(operation, source.backup, held, connection)
         elif file:
             failures += differs_from_file(file, counted)
         require_accepted(operation, failures, source.name, options.accept_differences)
@@ -198,6 +204,19 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     seeds = source.backup.manifest.properties.own_setting(SEEDS) if source.backup else ""
     stamp(operation, building, seeds, keep_seeds=False)
     return Built(counted, tuple(failures), tuple(views), bool(source.backup or (file and file.rows)))
+
+
+def _differs_by_what_it_says(operation: Operation, backup: Backup, held: Contents | None, connection: Connection) -> list[str]:
+    """Like ``differs_in_contents``. Where the same may be said in other words or bytes, it is only a warning."""
+    changes = differs_in_schema(backup, connection)
+    if changes:
+        operation.warnings.append("The restored schema is not exactly the one that was backed up: %s" % "; ".join(changes[:20]))
+    wrong = differs_in_contents(backup, held, connection) if held else []
+    doubt = written_otherwise(backup, connection) if wrong else ""
+    if doubt:
+        operation.warnings.append("%s: %s." % (doubt, told(wrong)))
+        return []
+    return wrong
 
 
 def _second_way(new: NewDatabase, first_try: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import IN_DATA_FOLDER, Machine, Sandbox, open_server
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, sql, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, sql
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles, read_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
 
@@ -44,7 +44,7 @@ def _machine(operation: Operation, server_options: t.Sequence[str]) -> Machine:
         image=operation.docker.image(container.image_id),
         superuser=container.env.get("POSTGRES_USER", "postgres"),
         initdb_options=container.env.get("POSTGRES_INITDB_ARGS", ""),
-        preload=value(operation.maintenance, "SELECT current_setting('shared_preload_libraries')"),
+        preload=_database.preload_libraries(operation.maintenance),
         options=tuple(server_options),
         aliases=container.hostnames,
     )

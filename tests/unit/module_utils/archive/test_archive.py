@@ -229,7 +229,7 @@ def sealed_again(path: Path, **changes: object) -> None:
             del data[name]
         else:
             data[name] = value
-    path.write_text(json.dumps(dict(data, seal=_manifest._seal(data))), encoding="utf-8")
+    path.write_text(json.dumps(dict(data, seal=_manifest.seal(data))), encoding="utf-8")
 
 
 def test_a_newer_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
