@@ -85,7 +85,7 @@ class Stage:
         monkeypatch.setattr(_reset, "count_rows", lambda _connection, _path="": self.counts.pop(0))
         monkeypatch.setattr(_reset, "read_snapshot", lambda _connection: self.schemas.pop(0))
         monkeypatch.setattr(_dump, "dump", lambda tools, *_arguments: self.journal.append("dump from " + tools.server.name))
-        monkeypatch.setattr(_load, "load", lambda _tools, _folder, database, _jobs: self.journal.append("load " + database))
+        monkeypatch.setattr(_load, "load", lambda _tools, _folder, database, _jobs, *_options: self.journal.append("load " + database))
         monkeypatch.setattr(_health, "bring_back", lambda *_arguments: Recovery((), tuple(self.sick), self.healthy))
         monkeypatch.setattr(_health, "sick", lambda *_arguments: self.sick_before)
 

@@ -100,7 +100,7 @@ class Stage:
         )
         self.docker = FakeDocker(BACKEND)
         self.docker.on_exec = lambda _container, _argv: Outcome(0, DF, "")
-        monkeypatch.setattr(_load, "load", lambda _tools, _path, database, _jobs, _options: self._step("load " + database))
+        monkeypatch.setattr(_load, "load", lambda _tools, _path, database, _jobs, *_options: self._step("load " + database))
         monkeypatch.setattr(_restore, "count_rows", lambda _connection, _path="": self.counted)
         monkeypatch.setattr(_comparison, "read_snapshot", lambda _connection: self.snapshot)
         monkeypatch.setattr(_restore, "require_space", lambda _operation: None)
