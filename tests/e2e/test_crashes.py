@@ -101,7 +101,7 @@ CASES = {
     ),
     "restore": Case(
         *("restore", "restore", True, "v2"),
-        ("restore: check", "restore: create", "restore: load", "restore: compare", *BACKUP, "restore: swap", "restore: backend"),
+        ("restore: check", "restore: create", "restore: load", "restore: compare", "restore: swap", "restore: backend", *BACKUP),
         new_from="restore: swap",
         variables={"dbops_restore_backup": "latest", "dbops_confirm": "restore:chat"},
         prepare=back_up_and_damage,
