@@ -10,7 +10,7 @@ module: backup_info
 short_description: List the backups of a database, and check them
 version_added: 0.1.0
 description:
-  - Reads the catalogue of backups.
+  - Reads the catalogue of backups, with what is known from restoring them, and why each is kept.
   - With O(verify), reads every file of every backup in full and compares it with the manifest.
 extends_documentation_fragment:
   - dbops.postgres.target
@@ -27,6 +27,49 @@ options:
     description: Whether to read every file and compare it with the manifest.
     type: bool
     default: false
+  retention:
+    description: What M(dbops.postgres.backup_prune) would be told. Given, the list says why each backup is kept.
+    type: dict
+    suboptions:
+      keep_last:
+        description: How many of the newest are kept. V(-1), here and below, is without limit.
+        type: int
+        default: 0
+      keep_hourly:
+        description: Of how many hours that have a backup the newest is kept.
+        type: int
+        default: 0
+      keep_daily:
+        description: The same for days.
+        type: int
+        default: 0
+      keep_weekly:
+        description: The same for weeks, which begin on Monday.
+        type: int
+        default: 0
+      keep_monthly:
+        description: The same for months.
+        type: int
+        default: 0
+      keep_yearly:
+        description: The same for years.
+        type: int
+        default: 0
+      keep_within:
+        description: All that are at most so much older than the newest, such as V(14d) or V(1y6m) (years, months, weeks, days, hours).
+        type: str
+      pin_days:
+        description: How many days those are kept that were made before a migration or another operation.
+        type: int
+        default: 30
+      time_zone:
+        description: By whose clock days begin, such as V(Asia/Tokyo).
+        type: str
+        default: UTC
+      without_proof:
+        description: Whether backups may go while the newest one is not proved by M(dbops.postgres.backup_verify).
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""
@@ -54,6 +97,21 @@ backups:
   type: list
   elements: dict
   sample: []
+proofs:
+  description: By id, what is known from restoring it. RV(ignore:state) is V(proved), V(failed), V(none), or V(invalid) where the proof was changed.
+  returned: success
+  type: dict
+  sample:
+    chat_20261123_030000:
+      state: proved
+      at: "2026-11-23T04:00:12Z"
+      failures: []
+kept_because:
+  description: With O(retention), by id, why it is kept. One without a reason is removed by M(dbops.postgres.backup_prune).
+  returned: success
+  type: dict
+  sample:
+    chat_20261123_030000: [the newest, daily 2026-11-23]
 unreadable:
   description: Folders that look like backups but have no readable manifest.
   returned: success
@@ -102,22 +160,23 @@ operation:
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
+from ansible_collections.dbops.postgres.plugins.module_utils.looks._backups import list_backups
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import catalogue_result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import RETENTION, policy_from
 
 
-def list_backups(operation: Operation, params: dict[str, t.Any]) -> Result:
-    return catalogue_result(operation.archive, operation.database, params["verify"])
+def backups(operation: Operation, params: dict[str, t.Any]) -> Result:
+    return list_backups(operation, params["verify"], policy_from(params["retention"]))
 
 
 def main() -> None:
     module = DbopsModule(
         operation="backup_info",
         risk=Risk.READ,
-        argument_spec={"verify": {"type": "bool", "default": False}},
+        argument_spec={"verify": {"type": "bool", "default": False}, "retention": RETENTION},
     )
-    module.run(list_backups)
+    module.run(backups)
 
 
 if __name__ == "__main__":

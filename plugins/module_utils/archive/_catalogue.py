@@ -20,7 +20,7 @@ import typing as t
 from dataclasses import replace
 from urllib.parse import quote
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sync, write_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import remove_folder, sync, write_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
     MANIFEST,
     Backup,
@@ -99,6 +99,13 @@ class Archive:
         os.rename(work, final)
         sync(self.folder)
         return Backup(final, manifest)
+
+    def remove(self, backup: Backup, run_id: str, server_identifier: str) -> None:
+        """Take its final name away first: what is half removed is no backup, and the next run removes the rest of it."""
+        path = os.path.join(self.folder, ".dbops-%s-%s-removed-%s" % (run_id, server_identifier, backup.manifest.id))
+        os.rename(backup.path, path)
+        sync(self.folder)
+        remove_folder(path)
 
     def new_id(self, database: str, at: datetime.datetime, reason: str) -> str:
         name = "%s_%s%s" % (folder_name(database), at.strftime("%Y%m%d_%H%M%S"), "_" + reason if reason else "")

@@ -130,6 +130,10 @@ class Docker:
             raise EngineError("docker info failed: %s" % said_by(outcome))
         return outcome.stdout.strip()
 
+    def root(self) -> str:
+        """Where the engine keeps what it has, on its own host."""
+        return self._call(["info", "--format", "{{.DockerRootDir}}"]).stdout.strip()
+
     def image(self, name: str) -> Image:
         outcome = self._call(["image", "inspect", "--", name], kept=None, check=False)
         if outcome.rc != 0:

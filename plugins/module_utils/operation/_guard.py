@@ -32,6 +32,7 @@ class Risk(enum.Enum):
 
     READ = "reads only"
     SAVE = "writes backups, never the database"
+    PROVE = "writes beside backups what is known of them; nobody has to wait for it"
     FORWARD = "changes the database the way it is meant to"
     OVERWRITE = "replaces or adds data: needs consent wherever the database is not proved to be disposable"
     DISPOSABLE = "destroys data: only where the database is proved to be disposable"
@@ -75,7 +76,7 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
     if risk is Risk.READ:
         return
     _require_pinned_server(operation, evidence)
-    if risk is Risk.SAVE:
+    if risk in (Risk.SAVE, Risk.PROVE):
         return
     if selection is not None:
         require_one_environment(operation, evidence, selection)

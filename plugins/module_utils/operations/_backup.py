@@ -11,12 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
     Backup,
-    foreign_files,
-    read_backup,
-    verify_files,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_description import SnapshotReaders, describe_contents
@@ -208,34 +204,3 @@ def _diff(operation: Operation) -> dict[str, str]:
     before = "%s of %s\n" % (count_text(len(known), "backup"), operation.database)
     after = "%s of %s\n" % (count_text(len(known) + 1, "backup"), operation.database)
     return {"before_header": operation.archive.folder, "after_header": operation.archive.folder, "before": before, "after": after}
-
-
-def catalogue_result(archive: Archive, database: str, verify: bool) -> Result:
-    """The catalogue as data; with ``verify``, every file of every backup is read."""
-    backups, unreadable = archive.catalogue(database)
-    damaged = {}
-    foreign: dict[str, list[str]] = {}
-    for backup in backups if verify else []:
-        try:
-            names = verify_files(read_backup(backup.path))
-            foreign.update({backup.manifest.id: list(names)} if names else {})
-        except DbopsError as error:
-            damaged[backup.manifest.id] = error.message
-    summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), database, archive.folder)]
-    summary += [
-        "%s  %s  %s  %s"
-        % (backup.manifest.id, backup.manifest.created, size_text(backup.manifest.size), count_text(backup.manifest.rows, "row"))
-        for backup in backups
-    ]
-    summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
-    summary += list(damaged.values())
-    summary += [trouble for trouble in map(not_restorable, backups) if trouble]
-    summary += [foreign_files(backup, foreign.get(backup.manifest.id, ())) for backup in backups if backup.manifest.id in foreign]
-    facts = {
-        "backups": [facts_of(backup) for backup in backups],
-        "unreadable": unreadable,
-        "damaged": damaged,
-        "foreign": foreign,
-        "verified": verify,
-    }
-    return Result(False, summary, facts)

@@ -65,10 +65,7 @@ def written_otherwise(backup: Backup, connection: Connection) -> str:
     now = (connection.server_version // 10000, encoding)
     if before == now:
         return ""
-    return (
-        "PostgreSQL %d may write the restored values, in %s, otherwise than PostgreSQL %d wrote them in %s, so it cannot be told whether they"
-        " are the same" % (*now, *before)
-    )
+    return "PostgreSQL %d may write them, in %s, otherwise than PostgreSQL %d wrote them in %s" % (*now, *before)
 
 
 def told(sentences: t.Sequence[str]) -> str:

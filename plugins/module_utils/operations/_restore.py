@@ -214,7 +214,9 @@ def _differs_by_what_it_says(operation: Operation, backup: Backup, held: Content
     wrong = differs_in_contents(backup, held, connection) if held else []
     doubt = written_otherwise(backup, connection) if wrong else ""
     if doubt:
-        operation.warnings.append("%s: %s." % (doubt, told(wrong)))
+        operation.warnings.append(
+            "It cannot be told whether the restored values are those that were backed up: %s (%s)." % (doubt, told(wrong))
+        )
         return []
     return wrong
 

@@ -65,10 +65,12 @@ class Holder:
 class OperationLock:
     """The lock of one database, held by one session of its own in the maintenance database."""
 
-    def __init__(self, connection: Connection, database: str, holder: Holder) -> None:
+    def __init__(self, connection: Connection, database: str, holder: Holder, aside: str = "") -> None:
+        """``aside``: a lock of its own, beside the database's, for what others need not wait for."""
         self._connection = connection
         self._database = database
         self._holder = holder
+        self._key = _key(database + aside)
 
     def announce(self) -> None:
         """Show this run as alive, without taking the database's lock: its leftovers are not for others to remove."""
@@ -80,11 +82,9 @@ class OperationLock:
         :raises Busy: naming the holder.
         """
         deadline = time.monotonic() + wait
-        while not value(
-            self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, _key(self._database), card(self._holder))
-        ):
+        while not value(self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, self._key, card(self._holder))):
             if time.monotonic() >= deadline:
-                holder = read_holder(self._connection, self._database)
+                holder = _read_holder(self._connection, self._key)
                 waited = " after waiting %d s" % wait if wait else ""
                 raise Busy(
                     "Database '%s' is busy%s: %s. Wait for it to end, or give this run time with dbops_lock_wait (seconds)."
@@ -112,11 +112,15 @@ def card(holder: Holder) -> str:
 
 def read_holder(connection: Connection, database: str) -> Holder | None:
     """Who holds a database's lock now; ``None`` where nobody does."""
+    return _read_holder(connection, _key(database))
+
+
+def _read_holder(connection: Connection, key: int) -> Holder | None:
     found = rows(
         connection,
         "SELECT a.pid, a.query FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted AND l.database ="
         " (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.classid = %s AND l.objid = %s AND l.objsubid = 2",
-        (_DATABASE_CLASS, _key(database) & 0xFFFFFFFF),
+        (_DATABASE_CLASS, key & 0xFFFFFFFF),
     )
     if not found:
         return None

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 
@@ -16,6 +17,12 @@ def size_text(number: float) -> str:
             return "%d %s" % (number, unit) if unit == "bytes" else "%.1f %s" % (number, unit)
         number /= 1024
     return "%.1f TB" % number
+
+
+def parse_size(text: str) -> int | None:
+    """``8g``, ``512 MB`` or ``1073741824`` -> bytes (1 kB = 1024 bytes); none where it is no size."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?(?:ytes)?\s*", text, re.IGNORECASE | re.ASCII)
+    return int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2).lower() or " ")) if match else None
 
 
 def duration_text(seconds: float) -> str:

@@ -27,6 +27,8 @@ SHARED: dict[str, t.Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["opti
 EXPECTED = {
     "backup": ("backup", Risk.SAVE),
     "backup_info": ("backup_info", Risk.READ),
+    "backup_prune": ("prune_backups", Risk.SAVE),
+    "backup_verify": ("verify_backups", Risk.PROVE),
     "database_diagnosis": ("diagnose", Risk.READ),
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),

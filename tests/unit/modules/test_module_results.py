@@ -14,20 +14,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Policy
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import back_up, catalogue_result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import back_up
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._enroll import enroll
 from ansible_collections.dbops.postgres.tests.unit.module_utils.diagnosis import test_diagnosis
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published
-from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import test_info, test_preview_status, test_status
+from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import test_backups, test_info, test_preview_status, test_status
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import (
     test_backup,
     test_migration,
+    test_pruning,
     test_reset,
     test_restore,
     test_seed,
+    test_verification,
 )
 
 Play = t.Callable[[pytest.MonkeyPatch, Path, bool], Result]
@@ -55,13 +57,22 @@ def _info(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Resul
 
 def _catalogue(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Result:
     published(folder)
-    return catalogue_result(Archive(str(folder)), "chat", verify=True)
+    return test_backups.listed(folder, verify=True, policy=Policy(keep_last=1))
+
+
+def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:
+    stage = test_pruning.Stage(folder)
+    stage.publish(22)
+    stage.publish(23)
+    return stage.prune(check_mode=check)
 
 
 #: How each module's work is played; ``restore`` has two ways.
 PLAYS: list[tuple[str, Play]] = [
     ("backup", _backup),
     ("backup_info", _catalogue),
+    ("backup_prune", _prune),
+    ("backup_verify", lambda monkeypatch, folder, check: test_verification.Stage(monkeypatch, folder).verify(check_mode=check)),
     ("database_diagnosis", lambda monkeypatch, folder, _check: test_diagnosis.Stage(monkeypatch, folder).diagnose()),
     ("database_info", _info),
     ("database_marker", lambda _monkeypatch, _folder, check: enroll(test_info.marking("production", check_mode=check)[0])),

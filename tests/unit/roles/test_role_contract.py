@@ -60,6 +60,11 @@ def texts(role: Path, *folders: str) -> str:
     )
 
 
+def own_name(role: Path) -> str:
+    """What a role's variables begin with: ``verify`` for ``verify_backups``."""
+    return role.name.removesuffix("_backups")
+
+
 def without_comments(text: str) -> str:
     return "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
 
@@ -85,13 +90,13 @@ def defaults_equal_specification(role: Path) -> list[str]:
 def public_names_are_its_own(role: Path) -> list[str]:
     names = {*load(role / "defaults" / "main.yml"), *options_of(role)}
     if role.name == SHARED_ROLE:
-        others = tuple(f"dbops_{path.name}_" for path in role.parent.iterdir() if path.name != SHARED_ROLE)
+        others = tuple(f"dbops_{own_name(path)}_" for path in role.parent.iterdir() if path.name != SHARED_ROLE)
         return [
             f"{name} is no shared name"
             for name in sorted(names - SHARED_IN_SPITE_OF_PREFIX)
             if not name.startswith("dbops_") or name.startswith(others)
         ]
-    own = f"dbops_{role.name}_"
+    own = f"dbops_{own_name(role)}_"
     return [f"{name} does not begin with {own}" for name in sorted(names) if not name.startswith(own)] + [
         f"{name} belongs to role {SHARED_ROLE}" for name in sorted(names & SHARED_IN_SPITE_OF_PREFIX)
     ]
@@ -108,7 +113,7 @@ def set_inside(role: Path) -> set[str]:
 
 
 def internal_names_are_its_own(role: Path) -> list[str]:
-    own = f"__dbops_{role.name}"
+    own = f"__dbops_{own_name(role)}"
     return [
         f"{name} is set inside the role but is not called {own} or {own}_..."
         for name in sorted(set_inside(role))
@@ -130,7 +135,7 @@ def handed_on(role: Path) -> dict[str, str]:
     """``{module option: variable}`` of all that role target hands on for a role, by name."""
     if f"{{{{ {HANDED_OVER}options }}}}" not in texts(role, "tasks"):
         return {}
-    prefix = f"dbops_{role.name}_"
+    prefix = f"dbops_{own_name(role)}_"
     kept = load(role.parent / SHARED_ROLE / "vars" / "main.yml").get(f"{HANDED_OVER}not_options", {}).get(role.name, [])
     return {name.removeprefix(prefix): name for name in options_of(role) if name.removeprefix(prefix) not in kept}
 

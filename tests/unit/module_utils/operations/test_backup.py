@@ -21,7 +21,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations import _
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import (
     Estimate,
     back_up,
-    catalogue_result,
     describe,
     make_backup,
 )
@@ -277,29 +276,3 @@ def test_the_estimate_grows_with_the_database(stage: Stage, monkeypatch: pytest.
 def test_a_backup_of_another_server_says_nothing_about_the_room(stage: Stage) -> None:
     published(stage.folder, server_identifier="42")
     assert _backup.estimate_space(stage.operation()).basis == "the size of the tables, uncompressed"
-
-
-# --- the catalogue --------------------------------------------------------------------------------------------------------
-
-
-def test_the_catalogue_is_listed_without_reading_the_files(tmp_path: Path) -> None:
-    backup = published(tmp_path)
-    Path(backup.dump, "toc.dat").write_bytes(b"")
-    result = catalogue_result(Archive(str(tmp_path)), "chat", verify=False)
-    assert not result.changed
-    assert [item["id"] for item in result.facts["backups"]] == ["chat_20261123_030000"]
-    assert (result.facts["damaged"], result.facts["verified"]) == ({}, False)
-
-
-def test_verifying_names_every_damaged_backup_and_goes_on(tmp_path: Path) -> None:
-    for day in ("21", "22", "23"):
-        published(tmp_path, id="chat_202611%s_030000" % day, created="2026-11-%sT03:00:00Z" % day)
-    (tmp_path / "chat_20261123_030000" / "dump" / "toc.dat").write_bytes(b"")
-    (tmp_path / "chat_20261121_030000" / "dump" / "1.dat.gz").unlink()
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "manifest.json").write_text("{")
-    result = catalogue_result(Archive(str(tmp_path)), "chat", verify=True)
-    assert set(result.facts["damaged"]) == {"chat_20261123_030000", "chat_20261121_030000"}
-    assert result.facts["unreadable"] == ["broken"]
-    assert result.summary[0].startswith("3 backups of database 'chat'")
-    assert any("'broken'" in line for line in result.summary) and any("toc.dat" in line for line in result.summary)

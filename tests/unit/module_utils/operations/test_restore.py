@@ -187,7 +187,7 @@ def test_a_table_that_holds_other_values_is_refused_and_can_be_consented_to(stag
 @pytest.mark.parametrize(
     ("encoding", "made", "words"),
     [
-        ("UTF8", {"server_version_number": 160004}, "PostgreSQL 17 may write the restored values, in UTF8, otherwise than PostgreSQL 16"),
+        ("UTF8", {"server_version_number": 160004}, "PostgreSQL 17 may write them, in UTF8, otherwise than PostgreSQL 16"),
         ("LATIN1", {}, "in LATIN1, otherwise than PostgreSQL 17 wrote them in UTF8"),
     ],
 )

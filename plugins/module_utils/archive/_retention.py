@@ -1,0 +1,197 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which backups are kept, and why each: the words and the way of restic's forget, and what is never removed. Pure.
+
+Of each hour, day, week, month and year the newest backup is kept, so many periods back as the policy says; a period without a backup
+does not count (https://restic.readthedocs.io/en/stable/060_forget.html). The history of each server is looked at by itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, PROVED
+
+#: What begins the reason of a backup that an operation makes before its work.
+_BEFORE = "before_"
+
+#: Seconds that the clock of a backup may be ahead of this one's.
+_AHEAD = 300
+
+#: A count that has no end.
+UNLIMITED = -1
+
+_WITHIN = re.compile(r"(?=.)(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
+
+
+@dataclass(frozen=True)
+class Within:
+    """A length of time by the calendar."""
+
+    years: int = 0
+    months: int = 0
+    days: int = 0
+    hours: int = 0
+
+    def before(self, moment: datetime.datetime) -> datetime.datetime:
+        """So long before a moment; of a month that is shorter, its last day."""
+        months = moment.year * 12 + moment.month - 1 - self.years * 12 - self.months
+        if months < 12:
+            return datetime.datetime.min.replace(tzinfo=moment.tzinfo)
+        year, month = months // 12, months % 12 + 1
+        first_of_next = datetime.date(year + month // 12, month % 12 + 1, 1)
+        last = (first_of_next - datetime.timedelta(days=1)).day
+        return moment.replace(year=year, month=month, day=min(moment.day, last)) - datetime.timedelta(days=self.days, hours=self.hours)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How many are kept; ``UNLIMITED`` keeps all of that kind. ``pin_days``: how long one that was made before an operation is.
+
+    :param without_proof: remove also while the newest backup is not proved.
+    :param time_zone: by whose clock a day begins; ``Candidate.local`` is on it.
+    """
+
+    keep_last: int = 0
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+    keep_yearly: int = 0
+    keep_within: Within | None = None
+    pin_days: int = 30
+    without_proof: bool = False
+    time_zone: str = "UTC"
+
+    @property
+    def keeps_nothing(self) -> bool:
+        counts = (self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
+        return not any(counts) and self.keep_within is None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backup as the policy sees it. ``local``: when it was made, in the operator's time zone, without one.
+
+    :param proof: its state; :param transaction: how many transactions its server had counted.
+    :param kept_database: the replaced database that it was made of, where that is still there.
+    """
+
+    id: str
+    server: str
+    created: datetime.datetime
+    local: datetime.datetime
+    reason: str = ""
+    proof: str = ""
+    transaction: int = 0
+    kept_database: str = ""
+
+
+#: Each kind of period: its name, and what is the same for all backups in one.
+_PERIODS: tuple[tuple[str, t.Callable[[datetime.datetime], str]], ...] = (
+    ("hourly", lambda local: local.strftime("%Y-%m-%d %H:00")),
+    ("daily", lambda local: local.strftime("%Y-%m-%d")),
+    ("weekly", lambda local: "%d-W%02d" % tuple(local.isocalendar())[:2]),
+    ("monthly", lambda local: local.strftime("%Y-%m")),
+    ("yearly", lambda local: local.strftime("%Y")),
+)
+
+
+def parse_within(text: str) -> Within | None:
+    """``1y6m``, ``2w``, ``7d12h``: years, months, weeks, days, hours, in this order; none where it is no such length."""
+    match = _WITHIN.fullmatch(text.strip())
+    if not match:
+        return None
+    years, months, weeks, days, hours = (int(part or 0) for part in match.groups())
+    return Within(years, months, weeks * 7 + days, hours)
+
+
+def why_kept(candidates: t.Iterable[Candidate], policy: Policy, now: datetime.datetime) -> dict[str, tuple[str, ...]]:
+    """Of each backup, by id, why it is kept: phrases for a person. One without any may go."""
+    reasons: dict[str, tuple[str, ...]] = {}
+    servers: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        servers.setdefault(candidate.server, []).append(candidate)
+    for of_one_server in servers.values():
+        of_one_server.sort(key=lambda candidate: (candidate.created, candidate.id), reverse=True)
+        reasons.update(_of_one_server(of_one_server, policy, now))
+    return reasons
+
+
+def _of_one_server(candidates: list[Candidate], policy: Policy, now: datetime.datetime) -> dict[str, tuple[str, ...]]:
+    """:param candidates: newest first."""
+    found: dict[str, list[str]] = {candidate.id: [] for candidate in candidates}
+    for candidate in candidates:
+        found[candidate.id] += _by_itself(candidate, policy, now)
+    past = [candidate for candidate in candidates if not _lies_ahead(candidate, now)]
+    for name, candidate in _never_removed(past):
+        found[candidate.id].append(name)
+    for name, candidate in _by_policy([candidate for candidate in past if _counts(candidate)], policy):
+        found[candidate.id].append(name)
+    if past and past[0].proof != PROVED and not policy.without_proof:
+        for phrases in found.values():
+            if not phrases:
+                phrases.append("the newest, '%s', is not proved" % past[0].id)
+    return {name: tuple(phrases) for name, phrases in found.items()}
+
+
+def _lies_ahead(candidate: Candidate, now: datetime.datetime) -> bool:
+    return candidate.created > now + datetime.timedelta(seconds=_AHEAD)
+
+
+def _counts(candidate: Candidate) -> bool:
+    """Whether it may stand for its day: not one that does not come back, nor the state that a restore has replaced."""
+    return candidate.proof != FAILED and candidate.reason != BEFORE_RESTORE
+
+
+def _by_itself(candidate: Candidate, policy: Policy, now: datetime.datetime) -> list[str]:
+    found = []
+    if _lies_ahead(candidate, now):
+        found.append("its time lies in the future")
+    pinned_until = candidate.created + datetime.timedelta(days=policy.pin_days)
+    if candidate.reason.startswith(_BEFORE) and pinned_until > now:
+        found.append("pinned until %s (%s)" % (pinned_until.strftime("%Y-%m-%d"), candidate.reason))
+    if candidate.kept_database:
+        found.append("the replaced database '%s' is kept" % candidate.kept_database)
+    return found
+
+
+def _never_removed(past: t.Sequence[Candidate]) -> t.Iterator[tuple[str, Candidate]]:
+    if not past:
+        return
+    yield "the newest", past[0]
+    last = max(past, key=lambda candidate: candidate.transaction)
+    if last.transaction > past[0].transaction:  # the clock of the host was set back
+        yield "the newest by the server's count of transactions", last
+    proved = next((candidate for candidate in past if candidate.proof == PROVED), None)
+    if proved:
+        yield "the newest that is proved", proved
+    good = next((candidate for candidate in past if _counts(candidate)), None)
+    if good and good is not past[0]:
+        yield "the newest that 'latest' can mean", good
+
+
+def _by_policy(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[tuple[str, Candidate]]:
+    """:param candidates: newest first."""
+    for number, candidate in enumerate(candidates):
+        if policy.keep_last == UNLIMITED or number < policy.keep_last:
+            yield "last", candidate
+    if policy.keep_within and candidates:
+        begin = policy.keep_within.before(candidates[0].created)
+        for candidate in candidates:
+            if candidate.created > begin:
+                yield "within", candidate
+    for name, period_of in _PERIODS:
+        count = getattr(policy, "keep_" + name)
+        seen: set[str] = set()
+        for candidate in candidates:
+            period = period_of(candidate.local)
+            if period not in seen and (count == UNLIMITED or len(seen) < count):
+                seen.add(period)
+                yield "%s %s" % (name, period), candidate

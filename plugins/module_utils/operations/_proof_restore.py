@@ -1,0 +1,301 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One backup restored into a throwaway server and compared with its manifest: the proof that it comes back, or that it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _proof
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase, load_all_that_goes
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, Manifest, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import Proof
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._comparison import (
+    differs_from_backup,
+    differs_in_contents,
+    differs_in_schema,
+    told,
+    written_otherwise,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions, Query, value_text
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import Plan, plan_server, roles_of
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox, open_server
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _indexes
+from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
+from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute, read_server
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+#: Databases that a server has from the beginning.
+_TAKEN = ("postgres", "template0", "template1")
+
+#: How long one of the user's own queries may take.
+_QUERY_TIMEOUT = "10min"
+
+#: What fails for want of memory or disk says nothing about the backup.
+_NOT_OF_THE_BACKUP = (
+    "No space left",
+    "out of memory",
+    "could not resize shared memory",
+    "server closed the connection",
+    "terminating connection",
+)
+
+
+@dataclass
+class Findings:
+    """What a comparison has found so far."""
+
+    failures: list[str] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
+
+
+def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
+    """Restore and compare; the result says which it is, ``proved`` or ``failed``.
+
+    :raises DbopsError: where it could not be tried, which says nothing about the backup.
+    """
+    found = Findings()
+    plan = plan_server(operation, backup.manifest, options.limits)
+    found.not_compared += [plan.note] if plan.note else []
+    seconds: dict[str, float] = {}
+    operation.enter("verify: checksums")
+    with _measured(seconds, "checksums"):
+        found.failures += _damage(backup)
+    version = ""
+    if not found.failures:
+        found.compared.append("the checksum of %s" % count_text(len(backup.manifest.files), "file"))
+        version = _restore_and_compare(operation, backup, plan, options, found, seconds)
+    return Proof(
+        state=_proof.FAILED if found.failures else _proof.PROVED,
+        backup=backup.manifest.id,
+        manifest_sha256=_proof.manifest_sha256(backup),
+        at=timestamp(utc_now()),
+        run_id=operation.run_id,
+        image=plan.image,
+        image_id=plan.machine.image.id,
+        server_version=version,
+        compared=tuple(found.compared),
+        not_compared=tuple(found.not_compared),
+        failures=tuple(found.failures),
+        seconds=seconds,
+    )
+
+
+def _damage(backup: Backup) -> list[str]:
+    try:
+        verify_files(backup)
+    except DbopsError as error:
+        return [error.message]
+    return []
+
+
+def _restore_and_compare(
+    operation: Operation, backup: Backup, plan: Plan, options: ProofOptions, found: Findings, seconds: dict[str, float]
+) -> str:
+    """Returns the version of the server that it was restored with."""
+    operation.enter("verify: server")
+    with contextlib.ExitStack() as opened:
+        with _measured(seconds, "server"):
+            sandbox = opened.enter_context(open_server(operation, plan.machine, "proof"))
+            new = _new_database(sandbox, backup.manifest)
+        tools = _tools(operation, sandbox)
+        with _measured(seconds, "restore"):
+            _load(operation, sandbox, tools, backup, new, options.jobs, found)
+        operation.enter("verify: compare")
+        with _measured(seconds, "compare"):
+            _compare(backup, sandbox, new, options, found)
+        return tools.identity.version
+
+
+def _new_database(sandbox: Sandbox, manifest: Manifest) -> NewDatabase:
+    name = manifest.database if manifest.database not in _TAKEN else "dbops_proof"
+    properties = replace(manifest.properties, tablespace=sandbox.tablespace)
+
+    def renew() -> None:
+        with sandbox.session("postgres") as connection:
+            _database.drop(connection, name)
+            _database.create(connection, name, properties, file_copy=True)
+
+    with sandbox.session("postgres") as connection:
+        make_roles(connection, roles_of(manifest), without_settings=lambda _name: True)
+        _database.create(connection, name, properties, file_copy=True)
+    return NewDatabase(name, search_path_of(properties), renew, lambda: sandbox.session(name))
+
+
+def _tools(operation: Operation, sandbox: Sandbox) -> ToolBox:
+    with sandbox.session("postgres") as connection:
+        identity = read_server(connection)
+    work = operation.work_folder("proof-tools")
+    return ToolBox(operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, work, identity)
+
+
+def _load(operation: Operation, sandbox: Sandbox, tools: ToolBox, backup: Backup, new: NewDatabase, jobs: int, found: Findings) -> None:
+    operation.enter("verify: restore")
+    try:
+        loaded = load_all_that_goes(tools, backup.path, new, jobs, ("--no-tablespaces",))
+    except Interrupted:
+        raise
+    except DbopsError as error:
+        _require_server(operation, sandbox, error)
+        found.failures.append(error.message)
+        return
+    found.failures += loaded.failures
+    if loaded.first_try:
+        found.not_compared.append(
+            "pg_restore alone cannot restore it, so its functions were given the database's search_path (%s)" % loaded.first_try
+        )
+    with sandbox.session("postgres") as connection:
+        _database.apply_properties(connection, new.name, backup.manifest.properties)
+    with new.session() as connection:
+        analyze(connection, new.search_path)
+
+
+def _require_server(operation: Operation, sandbox: Sandbox, error: DbopsError) -> None:
+    """:raises DbopsError: where it was the throwaway server that gave up, not the backup."""
+    there = operation.docker.present([sandbox.container])
+    said = "%s %s" % (error.message, error.details.get("output", ""))
+    if there and there[0].running and not any(sign in said for sign in _NOT_OF_THE_BACKUP):
+        return
+    raise EngineError(
+        "The throwaway server gave up, which says nothing about the backup: %s Give it more room: -e dbops_verify_place=disk, or -e"
+        " dbops_verify_memory=8g" % error.message
+    )
+
+
+@contextlib.contextmanager
+def _measured(seconds: dict[str, float], part: str) -> t.Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[part] = round(time.monotonic() - begun, 3)
+
+
+# --- what is compared -----------------------------------------------------------------------------------------------------
+
+
+def _compare(backup: Backup, sandbox: Sandbox, new: NewDatabase, options: ProofOptions, found: Findings) -> None:
+    manifest = backup.manifest
+    if found.failures and not _anything_there(new):
+        return
+    held = read_contents(new.session, options.jobs, new.search_path) if manifest.contents else None
+    with new.session() as connection:
+        counted = held.tables if held else count_rows(connection, new.search_path)
+        _compare_contents(backup, counted, held, connection, found)
+        _compare_schema(backup, connection, found)
+        _compare_collation(manifest, sandbox, new.name, found)
+        _check_indexes(connection, found)
+    with sandbox.session("postgres") as connection:
+        _compare_properties(manifest, connection, new.name, found)
+    _ask(new, options.queries, found)
+
+
+def _anything_there(new: NewDatabase) -> bool:
+    with new.session() as connection:
+        return bool(count_rows(connection, new.search_path))
+
+
+def _compare_contents(
+    backup: Backup, counted: tuple[TableRows, ...], held: Contents | None, connection: Connection, found: Findings
+) -> None:
+    manifest = backup.manifest
+    found.failures += differs_from_backup(backup, counted, connection)
+    found.compared.append("%s in %s" % (count_text(manifest.rows, "row"), count_text(len(manifest.tables), "table")))
+    if manifest.large_objects:
+        found.compared.append("%s by number" % count_text(manifest.large_objects, "large object"))
+    if manifest.sequences:
+        found.compared.append(count_text(len(manifest.sequences), "sequence"))
+    if held is None:
+        why = manifest.contents_unknown or "it was made by an earlier version"
+        found.not_compared.append("what the tables hold, which was not digested when it was made: %s" % why)
+        return
+    wrong = differs_in_contents(backup, held, connection)
+    doubt = written_otherwise(backup, connection) if wrong else ""
+    if doubt:
+        found.not_compared.append("what the tables hold, since %s (%s)" % (doubt, told(wrong)))
+        return
+    found.failures += wrong
+    found.compared.append("what every table holds")
+    if manifest.large_objects_digest and manifest.large_objects:
+        found.compared.append("what the large objects hold")
+
+
+def _compare_schema(backup: Backup, connection: Connection, found: Findings) -> None:
+    """Definitions, owners, grants, validity of indexes; an extension comes back in the version that the image has."""
+    lines = differs_in_schema(backup, connection)
+    versions = [line for line in lines if line.startswith("~ extension ")]
+    found.failures += ["the schema differs: " + line for line in lines if line not in versions]
+    found.not_compared += ["another version of an extension than was backed up: " + line[2:] for line in versions]
+    found.compared.append("schema, owners and grants")
+    if backup.manifest.extensions:
+        found.compared.append(count_text(len(backup.manifest.extensions), "extension"))
+
+
+def _compare_collation(manifest: Manifest, sandbox: Sandbox, database: str, found: Findings) -> None:
+    with sandbox.session("postgres") as connection:
+        now = collation_version(connection, database).actual
+    before = manifest.properties.collation_version
+    if before and now and before != now:
+        found.not_compared.append(
+            "the order of text: the database was made with version %s of its collation, the image has %s; a restore builds its indexes anew,"
+            " but the live database's may be silently wrong (see 'diagnose.yml')" % (before, now)
+        )
+
+
+def _compare_properties(manifest: Manifest, connection: Connection, database: str, found: Findings) -> None:
+    """Owner, encoding, locale, grants, settings and comment of the database itself."""
+    expected = _comparable(manifest.properties).to_json()
+    there = _comparable(_database.read_properties(connection, database)).to_json()
+    found.failures += [
+        "the database's %s is %r instead of %r" % (name.replace("_", " "), there[name], expected[name])
+        for name in expected
+        if there[name] != expected[name]
+    ]
+    found.compared.append("the database's own settings")
+
+
+def _comparable(properties: _database.Properties) -> _database.Properties:
+    return replace(properties.without_own_settings(), tablespace="", collation_version="")
+
+
+def _check_indexes(connection: Connection, found: Findings) -> None:
+    checked = _indexes.check_indexes(connection)
+    found.failures += checked.failures
+    if checked.unavailable:
+        found.not_compared.append("the inside of indexes: %s" % checked.unavailable)
+    elif checked.number:
+        found.compared.append("the inside of %s (amcheck)" % ("1 index" if checked.number == 1 else "%d indexes" % checked.number))
+
+
+def _ask(new: NewDatabase, queries: t.Sequence[Query], found: Findings) -> None:
+    """The user's own expectations, each by itself: what one does is not there for the next."""
+    for asked in queries:
+        with new.session() as connection:
+            execute(connection, "SET statement_timeout = '%s'" % _QUERY_TIMEOUT)
+            execute(connection, "RESET search_path")
+            execute(connection, "BEGIN READ ONLY")
+            answer, refused = ask(connection, asked.query)
+        if refused:
+            found.failures.append("the query '%s' failed: %s" % (asked.name, refused))
+        elif len(answer) != 1 or len(answer[0]) != 1:
+            found.failures.append("the query '%s' has to give one value, not %s" % (asked.name, count_text(len(answer), "row")))
+        elif value_text(answer[0][0]) != asked.expected:
+            found.failures.append("the query '%s' gave '%s' instead of '%s'" % (asked.name, value_text(answer[0][0]), asked.expected))
+    if queries:
+        found.compared.append("%d of the operator's own queries" % len(queries))

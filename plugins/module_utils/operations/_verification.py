@@ -1,0 +1,163 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Prove backups by restoring them into throwaway servers. What came of it stands beside each; one that does not come back is no 'latest' any more."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import (
+    FAILED,
+    INVALID,
+    NONE,
+    PROVED,
+    Proof,
+    read_proof,
+    write_proof,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_restore import prove
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import plan_server
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
+
+#: Which backups are verified; anything else is an id.
+NEWEST, UNVERIFIED, ALL, RANDOM = "newest", "unverified", "all", "random"
+
+_KNOWN = {PROVED: "proved before", FAILED: "did not come back before", NONE: "not proved", INVALID: "not proved"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``trouble``: why it could not be tried; empty where it could."""
+
+    backup: Backup
+    proof: Proof
+    trouble: str = ""
+
+
+def verify_backups(operation: Operation, select: str, options: ProofOptions) -> Result:
+    """The module's work.
+
+    :raises DbopsError: at the end, where one did not come back or could not be tried; what was found of the others is in its details.
+    """
+    backups, unreadable = operation.archive.catalogue(operation.database)
+    operation.warnings += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
+    chosen = choose(backups, select)
+    if not chosen:
+        return _nothing_to_do(operation, backups)
+    if operation.check_mode:
+        lines = [_announcement(operation, backup, options) for backup in chosen]
+        return Result(True, lines, {"verified": [], "failed": [], "not_tried": {}}, _diff(chosen))
+    diff = _diff(chosen)
+    verdicts = [_verdict(operation, backup, options) for backup in chosen]
+    facts = {
+        "verified": [_facts(verdict.proof) for verdict in verdicts if not verdict.trouble],
+        "failed": [verdict.backup.manifest.id for verdict in verdicts if verdict.proof.state == FAILED],
+        "not_tried": {verdict.backup.manifest.id: verdict.trouble for verdict in verdicts if verdict.trouble},
+    }
+    lines = [line for verdict in verdicts for line in _told(operation, verdict)]
+    if facts["failed"] or facts["not_tried"]:
+        raise DbopsError("\n".join(lines), **facts)
+    return Result(True, lines, facts, diff, {"verified": [backup.manifest.id for backup in chosen]})
+
+
+def choose(backups: t.Sequence[Backup], select: str, draw: t.Callable[[t.Sequence[Backup]], Backup] = random.choice) -> list[Backup]:
+    """Of the backups, newest first, those that are meant.
+
+    :raises DbopsError: where an id means none.
+    """
+    if select == ALL:
+        return list(backups)
+    if select == UNVERIFIED:
+        return [backup for backup in backups if read_proof(backup).state not in (PROVED, FAILED)]
+    if select == NEWEST:
+        return list(backups[:1])
+    if select == RANDOM:
+        return [draw(backups)] if backups else []
+    named = [backup for backup in backups if backup.manifest.id == select]
+    if not named:
+        listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
+        raise DbopsError(
+            "There is no backup '%s' (dbops_verify_select: newest, unverified, all, random, or an id). The newest: %s." % (select, listed)
+        )
+    return named
+
+
+def _nothing_to_do(operation: Operation, backups: t.Sequence[Backup]) -> Result:
+    """:raises DbopsError: where there is no backup at all, which nobody must take for a success."""
+    if not backups:
+        raise DbopsError(
+            "There is no backup of database '%s' in '%s' to verify. Make one: ansible-playbook backup.yml -l %s"
+            % (operation.database, operation.archive.folder, operation.evidence.host)
+        )
+    return Result(
+        False,
+        ["Every one of the %s of database '%s' was verified before." % (count_text(len(backups), "backup"), operation.database)],
+        {"verified": [], "failed": [], "not_tried": {}},
+    )
+
+
+def _verdict(operation: Operation, backup: Backup, options: ProofOptions) -> Verdict:
+    try:
+        proof = prove(operation, backup, options)
+        write_proof(backup, proof, operation.work_folder("proof"))
+    except Interrupted:
+        raise
+    except (DbopsError, OSError) as error:
+        return Verdict(backup, Proof(), getattr(error, "message", "") or "The host's file system refused: %s." % error)
+    return Verdict(backup, proof)
+
+
+def _announcement(operation: Operation, backup: Backup, options: ProofOptions) -> str:
+    """:raises DbopsError: where it could not be tried."""
+    machine = plan_server(operation, backup.manifest, options.limits)
+    return "Would restore backup '%s' (%s of database) into a throwaway server of '%s', %s, and compare it.%s" % (
+        backup.manifest.id,
+        size_text(backup.manifest.database_size),
+        machine.image,
+        "in memory" if machine.machine.in_memory else "on the engine's disk",
+        " Not the same as then: %s." % machine.note if machine.note else "",
+    )
+
+
+def _told(operation: Operation, verdict: Verdict) -> list[str]:
+    proof, name = verdict.proof, verdict.backup.manifest.id
+    if verdict.trouble:
+        return ["Backup '%s' could not be tried: %s" % (name, verdict.trouble)]
+    if proof.state == FAILED:
+        return [
+            "Backup '%s' does NOT come back as it was made: %s. It is marked, and 'latest' does not mean it any more."
+            % (name, "; ".join(text.rstrip(".") for text in proof.failures[:10])),
+            "Make another: ansible-playbook backup.yml -l %s To see what can be had of it: %s"
+            % (operation.evidence.host, operation.restore_command(name) + " --check"),
+        ]
+    lines = [
+        "Backup '%s' is proved: restored into '%s' in %s and compared in %s: %s."
+        % (
+            name,
+            proof.image,
+            duration_text(proof.seconds["server"] + proof.seconds["restore"]),
+            duration_text(proof.seconds["compare"]),
+            ", ".join(proof.compared),
+        )
+    ]
+    return lines + ["Not compared: %s." % text.rstrip(".") for text in proof.not_compared]
+
+
+def _facts(proof: Proof) -> dict[str, t.Any]:
+    return {name: item for name, item in proof.to_json().items() if name not in ("format", "manifest_sha256", "run_id")}
+
+
+def _diff(chosen: t.Sequence[Backup]) -> dict[str, str]:
+    """By check mode's measure: what a run writes, if they come back."""
+    return {
+        "before": "".join("%s: %s\n" % (backup.manifest.id, _KNOWN[read_proof(backup).state]) for backup in chosen),
+        "after": "".join("%s: proved\n" % backup.manifest.id for backup in chosen),
+    }

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where sequences stand, and that those in use are not taken for wrong."""
+
+from __future__ import annotations
+
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import differences, read_sequences, unmoved
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection
+
+
+def test_they_are_read_by_name() -> None:
+    connection = FakeConnection({"pg_sequence_last_value": [("public.a", 7), ("public.b", None)]})
+    assert read_sequences(connection) == {"public.a": 7, "public.b": None}  # type: ignore[arg-type]
+
+
+def test_those_that_moved_meanwhile_are_left_out() -> None:
+    assert unmoved({"a": 7, "b": None, "c": 1, "d": 2}, {"a": 7, "b": None, "c": 2}) == {"a": 7, "b": None}
+
+
+def test_each_that_stands_elsewhere_is_named() -> None:
+    assert differences({"a": 7, "b": None, "c": 1, "d": 2}, {"a": 7, "b": 3, "c": None, "e": 1}) == [
+        "sequence b stands at 3 instead of its start",
+        "sequence c stands at its start instead of 1",
+        "sequence d is missing",
+    ]
