@@ -106,7 +106,7 @@ verified:
       not_compared: []
       failures: []
       seconds: {checksums: 0.4, server: 0.9, restore: 8.1, compare: 2.2}
-failed:
+failed_backups:
   description: The ids of the backups that did not come back as they were made.
   returned: success, or a backup did not come back
   type: list

@@ -30,7 +30,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _indexes
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
-from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force, search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute, read_server
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
@@ -288,9 +288,10 @@ def _ask(new: NewDatabase, queries: t.Sequence[Query], found: Findings) -> None:
     for asked in queries:
         with new.session() as connection:
             execute(connection, "SET statement_timeout = '%s'" % _QUERY_TIMEOUT)
-            execute(connection, "RESET search_path")
-            execute(connection, "BEGIN READ ONLY")
-            answer, refused = ask(connection, asked.query)
+            with in_force(connection, new.search_path):
+                execute(connection, "BEGIN READ ONLY")
+                answer, refused = ask(connection, asked.query)
+                execute(connection, "ROLLBACK")
         if refused:
             found.failures.append("the query '%s' failed: %s" % (asked.name, refused))
         elif len(answer) != 1 or len(answer[0]) != 1:

@@ -54,16 +54,16 @@ def verify_backups(operation: Operation, select: str, options: ProofOptions) -> 
         return _nothing_to_do(operation, backups)
     if operation.check_mode:
         lines = [_announcement(operation, backup, options) for backup in chosen]
-        return Result(True, lines, {"verified": [], "failed": [], "not_tried": {}}, _diff(chosen))
+        return Result(True, lines, {"verified": [], "failed_backups": [], "not_tried": {}}, _diff(chosen))
     diff = _diff(chosen)
     verdicts = [_verdict(operation, backup, options) for backup in chosen]
     facts = {
         "verified": [_facts(verdict.proof) for verdict in verdicts if not verdict.trouble],
-        "failed": [verdict.backup.manifest.id for verdict in verdicts if verdict.proof.state == FAILED],
+        "failed_backups": [verdict.backup.manifest.id for verdict in verdicts if verdict.proof.state == FAILED],
         "not_tried": {verdict.backup.manifest.id: verdict.trouble for verdict in verdicts if verdict.trouble},
     }
     lines = [line for verdict in verdicts for line in _told(operation, verdict)]
-    if facts["failed"] or facts["not_tried"]:
+    if facts["failed_backups"] or facts["not_tried"]:
         raise DbopsError("\n".join(lines), **facts)
     return Result(True, lines, facts, diff, {"verified": [backup.manifest.id for backup in chosen]})
 
@@ -100,7 +100,7 @@ def _nothing_to_do(operation: Operation, backups: t.Sequence[Backup]) -> Result:
     return Result(
         False,
         ["Every one of the %s of database '%s' was verified before." % (count_text(len(backups), "backup"), operation.database)],
-        {"verified": [], "failed": [], "not_tried": {}},
+        {"verified": [], "failed_backups": [], "not_tried": {}},
     )
 
 

@@ -16,8 +16,8 @@ if t.TYPE_CHECKING:
 #: Last value of each sequence that this session may read: none, where it has given out nothing yet. Those of extensions are theirs.
 _LAST_VALUES = """
 SELECT n.nspname || '.' || c.relname, pg_sequence_last_value(c.oid)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND has_sequence_privilege(c.oid, 'USAGE, SELECT')
+FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relpersistence <> 't' AND has_sequence_privilege(s.seqrelid, 'USAGE, SELECT')
   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """

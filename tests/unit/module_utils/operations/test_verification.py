@@ -97,7 +97,7 @@ def test_one_that_does_not_come_back_is_marked_and_fails_the_run_when_all_were_t
     assert "ansible-playbook backup.yml -l chat-production" in message and "dbops_restore_backup=chat_20261123_030000" in message
     assert "Backup 'chat_20261122_030000' could not be tried: There is too little room." in message
     assert "Backup 'chat_20261121_030000' is proved" in message
-    assert failed.value.details["failed"] == ["chat_20261123_030000"]
+    assert failed.value.details["failed_backups"] == ["chat_20261123_030000"]
     assert list(failed.value.details["not_tried"]) == ["chat_20261122_030000"]
     assert [read_proof(backup).state for backup in stage.backups] == ["failed", "none", "proved"]
 
@@ -238,7 +238,7 @@ def test_the_databases_own_properties_are_compared(monkeypatch: pytest.MonkeyPat
 
 def asked(queries: t.Sequence[Query], **answers: t.Any) -> Findings:
     connection = FakeConnection(answers)
-    new: t.Any = type("New", (), {"session": lambda _self: contextlib.nullcontext(connection)})()
+    new: t.Any = type("New", (), {"session": lambda _self: contextlib.nullcontext(connection), "search_path": "public"})()
     found = Findings()
     _proof_restore._ask(new, queries, found)
     assert not queries or "BEGIN READ ONLY" in connection.statements
