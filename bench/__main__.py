@@ -69,6 +69,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     groups = {
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, rounds, scratch),
+        "proof": lambda: measure.proofs(stack, controller, rounds),
         "migrate": lambda: measure.migration(controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
@@ -78,7 +79,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
-    if {"backup", "restore", "migrate"} & set(wanted):
+    if {"backup", "restore", "proof", "migrate"} & set(wanted):
         _say(f"filling with {megabytes} MB")
         dataset.fill(stack.production, megabytes)
     results = dict(known)

@@ -218,12 +218,38 @@ def restore_pairs(server: Server, controller: Controller, rounds: int) -> list[f
     return _ratios(ours, bare)
 
 
+def proof_pairs(server: Server, controller: Controller, rounds: int) -> tuple[list[float], Run]:
+    """A proof, as a user runs it, over the bare tool's restore of the same; and the last proof."""
+    ours, bare = [], []
+    must(controller.run("backup", "-l", "production", dbops_backup_content_hash="always"))
+    for _round in range(rounds):
+        bare.append(bare_restore(server))
+        begun = time.monotonic()
+        run = must(controller.run("verify_backups", "-l", "production"))
+        ours.append(time.monotonic() - begun)
+    return _ratios(ours, bare), run
+
+
+def proofs(stack: Stack, controller: Controller, rounds: int) -> Results:
+    """And what removing and listing backups ask of the target."""
+    pairs, run = proof_pairs(stack.production, controller, rounds)
+    listed = must(controller.run("backups", "-l", "production"))
+    pruned = must(controller.run("prune_backups", "-l", "production", dbops_retention={"keep_last": 1}))
+    [found] = run.result()["verified"]
+    return {
+        "verify_limit_ratio": statistics.median(pairs),
+        "verify_seconds_parts": found["seconds"],
+        "remote_tasks": {"verify_backups": run.remote_tasks, "prune_backups": pruned.remote_tasks, "backups": listed.remote_tasks},
+    }
+
+
 def other_data(stack: Stack, controller: Controller, rounds: int, scratch: Path) -> Results:
     """The same ratios on another kind of data."""
     backup = backups(stack, controller, rounds, scratch)
     names = ("data_mb", "content_hash_overhead", "backup_time_ratio", "backup_limit_ratio", "backup_size_ratio")
     found = {name: backup[name] for name in names}
     found["restore_limit_ratio"] = statistics.median(restore_pairs(stack.production, controller, rounds))
+    found["verify_limit_ratio"] = statistics.median(proof_pairs(stack.production, controller, rounds)[0])
     return {"other_data": found, "remote_tasks": {}}
 
 

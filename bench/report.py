@@ -49,6 +49,11 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Restore: time until the service is back, against `pg_restore -j2` alone into a new database",
         "リストア: サービスが戻るまでの時間(新しいデータベースへの `pg_restore -j2` だけの場合との比)",
     ),
+    "verify_limit_ratio": (
+        1.3,
+        "Proof of a backup: time, against `pg_restore -j2` alone into a new database of the live server",
+        "バックアップの証明: 時間(稼働中のサーバーの新しいデータベースへの `pg_restore -j2` だけの場合との比)",
+    ),
     "reset_unusable_seconds": (
         0.5,
         "Preview reset: an application sees errors for, seconds",
@@ -106,6 +111,7 @@ OTHER = {
     "backup_limit_ratio": ("backup against the bare tool", "バックアップ、素のツール比"),
     "content_hash_overhead": ("digesting the contents", "内容のダイジェスト"),
     "restore_limit_ratio": ("restore against the bare tool", "リストア、素のツール比"),
+    "verify_limit_ratio": ("proof against the bare tool", "証明、素のツール比"),
 }
 _ABOUT_OTHER = {
     "en": "On other data, {} MB as a plain dump, half of it files that nothing makes smaller and half narrow rows of numbers: {}.",

@@ -33,6 +33,7 @@ KEYS = {
     "other_data",
     "content_hash_overhead",
     "restore_limit_ratio",
+    "verify_limit_ratio",
     "status_seconds",
     "status_seconds_sandbox",
     "status_50_hosts_seconds",
