@@ -81,7 +81,8 @@ options:
     description:
       - What is done about roles that own something in what is restored, or are granted something, and are not on this server.
       - V(refuse) names all of them before anything is begun.
-      - V(create) makes them, without login and password.
+      - V(create) makes them as the backup knows them, with attributes, memberships and settings, but without passwords. One of which only the
+        name is known cannot log in.
       - V(skip) leaves out what they own, what they are granted and what is for them alone, and says what that was.
     type: str
     choices: [refuse, create, skip]

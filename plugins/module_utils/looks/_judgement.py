@@ -361,6 +361,25 @@ def _backups(seen: Observed, limits: Limits) -> list[Finding]:
     return found
 
 
+def _proofs(seen: Observed, limits: Limits) -> list[Finding]:
+    known = seen.backups
+    if known is None or not known.count:
+        return []
+    severe = Light.RED if seen.place.is_production else Light.YELLOW
+    if known.proof_trouble:
+        sentence = "The newest backup, '%s', is not what it was when it was made: %s." % (known.newest, known.proof_trouble.rstrip("."))
+        return [Finding("proof", severe, sentence, _playbook(seen.place, "backup"))]
+    most = limits.proof_hours * 3600
+    if not most or (known.proved_age is not None and known.proved_age <= most):
+        return []
+    how_old = (
+        "none is" if known.proved_age is None else "the newest that is, '%s', is %s old" % (known.proved, duration_text(known.proved_age))
+    )
+    sentence = "No backup of the last %g h was proved by restoring it; %s." % (limits.proof_hours, how_old)
+    long_ago = known.proved_age is None or known.proved_age > BACKUP_RED * most
+    return [Finding("proof", severe if long_ago else Light.YELLOW, sentence, _playbook(seen.place, "verify_backups"))]
+
+
 def _migrations(seen: Observed, _limits: Limits) -> list[Finding]:
     found = []
     pending = seen.pending
@@ -446,6 +465,7 @@ _JUDGES: tuple[t.Callable[[Observed, Limits], list[Finding]], ...] = (
     _backends,
     _sequences,
     _backups,
+    _proofs,
     _waits,
     _transaction,
     _migrations,

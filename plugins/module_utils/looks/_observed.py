@@ -63,10 +63,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the inventory says: hours after which a backup is due (0: none is), seconds that a transaction may take."""
+    """What the inventory says: hours after which a backup is due (0: none is), seconds that a transaction may take, hours that the newest
+    proved backup may be old (0: none is expected)."""
 
     backup_hours: float = 24
     transaction_seconds: float = 300
+    proof_hours: float = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Backups:
 
     ``elsewhere``: where there is none of this server, the newest of another one (which this may have taken the place of).
     Each was verified when it was made: else it would not have its name. ``offsite``: copies elsewhere, which this collection does not make.
+    ``proved``: the newest one that came back when it was restored, with its age in seconds and how many it took to restore; ``proof_trouble``:
+    why the newest one did not.
     """
 
     count: int = 0
@@ -90,6 +94,11 @@ class Backups:
     elsewhere: str = ""
     restorable: str = "unknown"
     restorable_trouble: str = ""
+    proved: str = ""
+    proved_at: str = ""
+    proved_age: float | None = None
+    restore_seconds: float | None = None
+    proof_trouble: str = ""
 
 
 @dataclass(frozen=True)

@@ -186,14 +186,24 @@ def _backups(state: t.Mapping[str, t.Any]) -> str:
     due = "; the next is due %s" % backups["due"] if backups["due"] else ""
     if not backups["count"]:
         return "none"
-    return "%d, the newest '%s' %s old, %s, verified when it was made%s; copies elsewhere: %s" % (
+    return "%d, the newest '%s' %s old, %s, verified when it was made%s; proved: %s; copies elsewhere: %s" % (
         backups["count"],
         backups["newest"],
         duration_text(backups["age"]),
         size_text(backups["size"]),
         due,
+        _proved(backups),
         backups["offsite"],
     )
+
+
+def _proved(backups: t.Mapping[str, t.Any]) -> str:
+    if backups["proof_trouble"]:
+        return "the newest is not"
+    if not backups["proved"]:
+        return "none"
+    which = "the newest" if backups["proved"] == backups["newest"] else "'%s'" % backups["proved"]
+    return "%s, %s, restored in %s" % (which, backups["proved_at"], duration_text(backups["restore_seconds"] or 0))
 
 
 def _running(holder: t.Mapping[str, t.Any]) -> str:

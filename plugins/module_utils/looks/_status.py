@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_shape
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, INVALID, PROVED, Proof, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.looks import _survey
 from ansible_collections.dbops.postgres.plugins.module_utils.looks._judgement import judge, worst
@@ -159,6 +160,8 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
     if not own:
         return Backups(unreadable=tuple(unreadable), elsewhere=backups[0].manifest.id if backups else "")
     newest = own[0].manifest
+    proofs = [(backup, read_proof(backup)) for backup in own]
+    proved, proof = next(((backup, proof) for backup, proof in proofs if proof.state == PROVED), (None, Proof()))
     made = moment(newest.created)
     due = timestamp(made + datetime.timedelta(hours=limits.backup_hours)) if limits.backup_hours else ""
     return Backups(
@@ -173,6 +176,11 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
         unreadable=tuple(unreadable),
         restorable=newest.restorable.state,
         restorable_trouble=not_restorable(own[0]),
+        proved=proof.backup,
+        proved_at=proof.at,
+        proved_age=max(0.0, (now - moment(proved.manifest.created)).total_seconds()) if proved else None,
+        restore_seconds=proof.seconds.get("server", 0) + proof.seconds["restore"] if "restore" in proof.seconds else None,
+        proof_trouble="; ".join(proofs[0][1].failures[:3]) if proofs[0][1].state in (FAILED, INVALID) else "",
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role, make_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 REFUSE, CREATE, SKIP = "refuse", "create", "skip"
@@ -26,8 +27,19 @@ def missing_roles(operation: Operation, needed: t.Iterable[str]) -> tuple[str, .
     return tuple(name for name in wanted if name not in present)
 
 
-def require_roles(operation: Operation, name: str, missing: tuple[str, ...], choice: str) -> None:
-    """:raises DbopsError: where roles are missing and nothing was said about them, or they cannot be made."""
+def roles_to_make(operation: Operation, missing: tuple[str, ...], known: t.Sequence[Role]) -> tuple[Role, ...]:
+    """What ``CREATE`` makes: the missing roles, and of those that the backup knows, who is of their family, as they were. One that only its
+    name is known of cannot log in."""
+    names = {role.name for role in known}
+    absent = missing_roles(operation, names) if known and missing else ()
+    return tuple(role for role in known if role.name in absent) + tuple(Role(name, ("INHERIT",)) for name in missing if name not in names)
+
+
+def require_roles(operation: Operation, name: str, missing: tuple[str, ...], choice: str, made: t.Sequence[Role] = ()) -> None:
+    """``made``: what ``CREATE`` would make.
+
+    :raises DbopsError: where roles are missing and nothing was said about them, or they cannot be made.
+    """
     reserved = [role for role in missing if role.startswith("pg_")]
     if reserved and choice != SKIP:
         raise DbopsError(
@@ -37,31 +49,30 @@ def require_roles(operation: Operation, name: str, missing: tuple[str, ...], cho
     if missing and choice == REFUSE:
         raise DbopsError(
             "'%s' needs roles that this server does not have: %s. Nothing was begun. Make them: %s Or add: -e dbops_restore_missing_roles=create"
-            " (makes them, without login), or =skip (leaves out what they own and what they are granted)."
+            " (makes them, without passwords), or =skip (leaves out what they own and what they are granted)."
             % (name, ", ".join(missing), " ".join(_statement(role) for role in missing))
         )
-    if missing:
+    if made and choice == CREATE:
         operation.warnings.append(
-            "Roles that '%s' needs and this server does not have are %s: %s."
-            % (
-                name,
-                "made, without login and password (ALTER ROLE ... LOGIN PASSWORD ... for those that an application uses)"
-                if choice == CREATE
-                else "left out: what they own belongs to '%s', what they are granted is not" % operation.target.address.user,
-                ", ".join(missing),
-            )
+            "Roles that '%s' needs and this server does not have are made, without passwords: %s. For those that an application uses, type:"
+            " ALTER ROLE ... LOGIN PASSWORD ..." % (name, ", ".join(_described(role) for role in made))
+        )
+    elif missing:
+        operation.warnings.append(
+            "Roles that '%s' needs and this server does not have are left out: what they own belongs to '%s', what they are granted is not: %s."
+            % (name, operation.target.address.user, ", ".join(missing))
         )
 
 
-def create_roles(operation: Operation, roles: t.Iterable[str]) -> None:
-    for role in roles:
-        execute(operation.maintenance, sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+def create_roles(operation: Operation, roles: t.Sequence[Role]) -> None:
+    if roles:
+        make_roles(operation.maintenance, roles, without_settings=lambda _name: False)
 
 
-def drop_roles(operation: Operation, roles: t.Iterable[str]) -> None:
+def drop_roles(operation: Operation, roles: t.Iterable[Role]) -> None:
     """Roles that were made for a restore that failed; one that owns something by now stays, and harms nobody."""
     for role in roles:
-        attempt(operation.maintenance, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+        attempt(operation.maintenance, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role.name)))
 
 
 def tell_left_out(operation: Operation, statements: t.Sequence[str]) -> None:
@@ -80,6 +91,11 @@ def without(properties: _database.Properties, roles: t.Collection[str], user: st
         grants=None if properties.grants is None else tuple(grant for grant in properties.grants if grant.grantee not in roles),
         settings=tuple(setting for setting in properties.settings if setting.role not in roles),
     )
+
+
+def _described(role: Role) -> str:
+    rights = [word for word in role.attributes if word != "INHERIT"] + ["member of " + each.role for each in role.memberships]
+    return "%s (%s)" % (role.name, ", ".join(rights) or "without login")
 
 
 def _statement(role: str) -> str:

@@ -23,9 +23,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing
     SKIP,
     missing_roles,
     require_roles,
+    roles_to_make,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_newer_rows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
@@ -88,7 +90,7 @@ class Preparation:
     """What has to be done so that a source can be restored here. ``as_text``: pg_restore makes SQL of it first, and psql runs that."""
 
     changes: Changes = field(default_factory=Changes)
-    create: tuple[str, ...] = ()
+    create: tuple[Role, ...] = ()
     as_text: bool = False
 
 
@@ -162,7 +164,8 @@ def _prepare(operation: Operation, source: Source, choice: str) -> Preparation:
         definitions = inspect_file(text)
     needed = _roles_of_backup(operation, source.backup) if source.backup else set()
     missing = missing_roles(operation, needed | set(definitions.roles if definitions else ()))
-    require_roles(operation, source.name, missing, choice)
+    made = roles_to_make(operation, missing, source.backup.manifest.role_definitions if source.backup else ()) if choice == CREATE else ()
+    require_roles(operation, source.name, missing, choice, made)
     unknown = _unknown_settings(operation, definitions.settings) if definitions else frozenset()
     if unknown:
         operation.warnings.append(
@@ -177,7 +180,7 @@ def _prepare(operation: Operation, source: Source, choice: str) -> Preparation:
         )
     skip = frozenset(missing) if choice == SKIP else frozenset()
     changes = Changes(unknown, skip, bool(definitions and definitions.restricted) and not _knows_restrict(operation.server.version_number))
-    return Preparation(changes, missing if choice == CREATE else (), bool(source.archive and (source.tools_image or skip)))
+    return Preparation(changes, made, bool(source.archive and (source.tools_image or skip)))
 
 
 def _roles_of_backup(operation: Operation, backup: Backup) -> set[str]:

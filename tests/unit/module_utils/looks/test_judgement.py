@@ -211,6 +211,26 @@ def test_a_database_without_any_backup() -> None:
     assert finding.command == "ansible-playbook backup.yml -l chat-production"
 
 
+@pytest.mark.parametrize(
+    ("changes", "hours", "light"),
+    [
+        ({}, 0, "green"),
+        ({}, 26, "red"),
+        ({"proved": "chat_1", "proved_age": 25 * 3600}, 26, "green"),
+        ({"proved": "chat_1", "proved_age": 27 * 3600}, 26, "yellow"),
+        ({"proved": "chat_1", "proved_age": 53 * 3600}, 26, "red"),
+        ({"proof_trouble": "table public.users is missing", "proved": "chat_1", "proved_age": 3600}, 0, "red"),
+    ],
+)
+def test_a_backup_that_is_not_proved_is_told_where_one_is_expected(changes: dict, hours: float, light: str) -> None:
+    backups = replace(WELL.backups, **changes)
+    assert light_of("proof", Limits(proof_hours=hours), backups=backups) == light
+    if light != "green":
+        [finding] = found("proof", Limits(proof_hours=hours), backups=backups)
+        assert finding.command.split()[1] == ("backup.yml" if "proof_trouble" in changes else "verify_backups.yml")
+    assert light_of("proof", Limits(proof_hours=hours), backups=Backups()) == "green", "that there is none is said elsewhere"
+
+
 def test_a_backup_that_pg_restore_alone_cannot_restore() -> None:
     trouble = replace(WELL.backups, restorable="no", restorable_trouble="It cannot be restored as it is.")
     [finding] = found("restorable", backups=trouble)

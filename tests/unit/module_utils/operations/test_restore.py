@@ -36,6 +36,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Membership, Role
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted, Refused
@@ -82,7 +83,7 @@ class Stage:
             {
                 "SELECT 1 FROM pg_database": lambda _text, parameters: [(1,)] if parameters[0] in self.present else [],
                 "SELECT rolname FROM pg_roles": lambda _text, parameters: [
-                    (name,) for name in parameters[0] if name in self.roles or name == "pg_read_all_data"
+                    (name,) for name in (parameters[0] if parameters else self.roles) if name in self.roles or name == "pg_read_all_data"
                 ],
                 "current_setting(name, true)": lambda _text, parameters: [
                     (name,) for name in parameters[0] if name in self.unknown_settings
@@ -590,17 +591,29 @@ def test_roles_of_another_version_cannot_be_made(stage: Stage) -> None:
             stage.restore(missing_roles=choice)
 
 
-def test_missing_roles_are_made_without_login_and_gone_where_the_restore_fails(stage: Stage) -> None:
-    stage.publish(roles=("chat_owner", "writer"))
+def test_missing_roles_are_made_as_they_were_and_gone_where_the_restore_fails(stage: Stage) -> None:
+    known = (Role("writer", ("INHERIT", "LOGIN"), 7, (Membership("readers", False),)), Role("readers", ()), Role("reader", ()))
+    stage.publish(roles=("chat_owner", "writer"), role_definitions=known)
     assert stage.restore(check_mode=True, missing_roles="create").changed
     assert stage.changes == []
     stage.restore(missing_roles="create")
-    assert "CREATE ROLE writer NOLOGIN" in stage.changes and not [line for line in stage.changes if "DROP ROLE" in line]
-    assert any("made, without login and password" in warning and "writer" in warning for warning in stage.running.warnings)
+    made = [line for line in stage.changes if "ROLE" in line or "GRANT readers" in line]
+    assert [line.split(" WITH ")[0] for line in made] == ["CREATE ROLE writer", "CREATE ROLE readers", "GRANT readers TO writer"]
+    assert " LOGIN " in made[0] and " NOLOGIN " in made[1] and "CONNECTION LIMIT 7" in made[0]
+    assert any(
+        "made, without passwords: writer (LOGIN, member of readers), readers (without login)." in text for text in stage.running.warnings
+    )
     stage.fails["load"] = DbopsError("no")
     with pytest.raises(DbopsError, match="no"):
         stage.restore(missing_roles="create")
     assert "DROP ROLE IF EXISTS writer" in stage.changes
+
+
+def test_of_a_role_that_only_its_name_is_known_of_a_bare_one_is_made(stage: Stage) -> None:
+    stage.publish(roles=("chat_owner", "writer"))
+    stage.restore(missing_roles="create")
+    [made] = [line for line in stage.changes if "CREATE ROLE" in line]
+    assert made.startswith("CREATE ROLE writer WITH NOSUPERUSER INHERIT") and " NOLOGIN " in made
 
 
 def test_missing_roles_are_left_out_of_a_backup(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
