@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results.json"
 sys.path.insert(0, str(ROOT / "tests" / "e2e" / "support"))
 
+import damage  # noqa: E402
 import dataset  # noqa: E402
 import measure  # noqa: E402
 import preview  # noqa: E402
@@ -75,6 +76,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
         "load": lambda: preview.measure_under_load(stack, controller),
         "status": lambda: measure.status(stack, controller, scratch),
+        "damage": lambda: damage.damages(stack, controller),
         "diagnosis": lambda: measure.diagnosis(stack, controller, rounds),
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
