@@ -120,7 +120,7 @@ def test_everything_is_made(made: Records) -> None:
         "inventory": 1,
         "inventory_source": 1,
         "workflow_job_template": 1,
-        "schedule": 2,
+        "schedule": 4,
     }
     assert len(made["job_template"]) >= 8
 
@@ -229,7 +229,12 @@ class TestSchedules:
         found = {
             (entry["unified_job_template"], "WEEKLY" if "FREQ=WEEKLY" in entry["rrule"] else "DAILY") for entry in made["schedule"].values()
         }
-        assert found == {("chat production, back up", "DAILY"), ("chat preview, reset", "WEEKLY")}
+        assert found == {
+            ("chat production, back up", "DAILY"),
+            ("chat production, prove the newest backup", "DAILY"),
+            ("chat production, remove old backups", "DAILY"),
+            ("chat preview, reset", "WEEKLY"),
+        }
 
     def test_nobody_has_to_answer_a_question(self, made: Records) -> None:
         for entry in made["schedule"].values():
