@@ -62,6 +62,13 @@ options:
         description: How many days those are kept that were made before a migration or another operation.
         type: int
         default: 30
+      kept_database_days:
+        description:
+          - How many days the databases are kept that a restore has replaced (C(chat_before_restore_...)). V(-1) keeps them for ever. Only such go of
+            which there is a proved backup, which stays for O(retention.pin_days) longer.
+          - After that, C(dbops_restore_backup=undo) cannot bring them back, but their backup can.
+        type: int
+        default: -1
       time_zone:
         description: By whose clock days begin, such as V(Asia/Tokyo).
         type: str
@@ -163,11 +170,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils._module import Dbop
 from ansible_collections.dbops.postgres.plugins.module_utils.looks._backups import list_backups
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import RETENTION, policy_from
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import RETENTION
 
 
 def backups(operation: Operation, params: dict[str, t.Any]) -> Result:
-    return list_backups(operation, params["verify"], policy_from(params["retention"]))
+    return list_backups(operation, params["verify"], params["retention"])
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ description:
   - Whatever the policy says, it never removes the newest backup, the newest one that is proved, what was made before an operation for
     O(retention.pin_days), the backup of a replaced database that is still there, one whose time lies in the future, one that cannot be read, or
     anything at all while the newest backup is not proved. One that did not come back in a test restore stands for no day.
-  - Backups of each server that the database was on are looked at by themselves.
-  - Replaced databases that restores have kept are dropped after O(kept_database_days), but only where a backup of what they hold is proved.
+  - Backups that another server made are left alone, since who needs them cannot be known here.
+  - Replaced databases that restores have kept are dropped after O(retention.kept_database_days), but only where a backup of what they hold is proved.
 extends_documentation_fragment:
   - dbops.postgres.target
   - dbops.postgres.attributes
@@ -62,6 +62,13 @@ options:
         description: How many days those are kept that were made before a migration or another operation.
         type: int
         default: 30
+      kept_database_days:
+        description:
+          - How many days the databases are kept that a restore has replaced (C(chat_before_restore_...)). V(-1) keeps them for ever. Only such go of
+            which there is a proved backup, which stays for O(retention.pin_days) longer.
+          - After that, C(dbops_restore_backup=undo) cannot bring them back, but their backup can.
+        type: int
+        default: -1
       time_zone:
         description: By whose clock days begin, such as V(Asia/Tokyo).
         type: str
@@ -70,12 +77,6 @@ options:
         description: Whether backups may go while the newest one is not proved by M(dbops.postgres.backup_verify).
         type: bool
         default: false
-  kept_database_days:
-    description:
-      - How many days the databases are kept that a restore has replaced (C(chat_before_restore_...)). V(-1) keeps them for ever.
-      - After that, C(dbops_restore_backup=undo) cannot bring them back, but their backup can.
-    type: int
-    default: -1
 """
 
 EXAMPLES = r"""
@@ -153,14 +154,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._retenti
 
 
 def prune_backups(operation: Operation, params: dict[str, t.Any]) -> Result:
-    return prune(operation, policy_from(params["retention"]), params["kept_database_days"])
+    return prune(operation, policy_from(params["retention"]))
 
 
 def main() -> None:
     module = DbopsModule(
         operation="prune_backups",
         risk=Risk.SAVE,
-        argument_spec={"retention": RETENTION, "kept_database_days": {"type": "int", "default": -1}},
+        argument_spec={"retention": RETENTION},
     )
     module.run(prune_backups)
 

@@ -15,7 +15,7 @@ description:
     grants, extensions, the database's own settings, and the inside of B-tree indexes where the image has C(amcheck).
   - What came of it is written beside the manifest, as C(proof.json), with how long it took. A backup that does not come back is marked, is never
     meant by V(latest) again, and the module fails once it has tried all that were chosen.
-  - The live database is neither read nor changed, and no other operation has to wait for this one.
+  - The contents of the live database are neither read nor changed, and no other operation has to wait for this one.
 extends_documentation_fragment:
   - dbops.postgres.target
   - dbops.postgres.attributes
@@ -38,7 +38,8 @@ options:
     type: int
     default: 2
   queries:
-    description: What has to be true of every restored copy, besides that it is what was backed up.
+    description:
+      - What has to be true of every restored copy, besides that it is what was backed up. Where it is not, the run fails, but the backup is not marked.
     type: list
     elements: dict
     default: []
@@ -105,6 +106,7 @@ verified:
       compared: [the checksum of 14 files, 4200000 rows in 12 tables, what every table holds]
       not_compared: []
       failures: []
+      unmet: []
       seconds: {checksums: 0.4, server: 0.9, restore: 8.1, compare: 2.2}
 failed_backups:
   description: The ids of the backups that did not come back as they were made.
@@ -112,6 +114,11 @@ failed_backups:
   type: list
   elements: str
   sample: []
+unmet:
+  description: By id, which of O(queries) do not hold of the restored copy. That fails the run, and says nothing about the backup.
+  returned: success, or a backup did not come back
+  type: dict
+  sample: {}
 not_tried:
   description: By id, why a backup could not be tried, which says nothing about it.
   returned: success, or a backup did not come back

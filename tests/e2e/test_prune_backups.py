@@ -61,7 +61,7 @@ def test_a_replaced_database_goes_once_its_backup_is_proved(v2: None, controller
     restored = controller.run("restore", "-l", "production", dbops_restore_backup="latest", dbops_confirm="restore:chat")
     assert restored.ok, restored.output
     kept, saved = restored.result()["replaced"], restored.result()["backup_before"]["id"]
-    policy = {"dbops_retention": {"keep_last": 1}, "dbops_prune_kept_database_days": 0}
+    policy = {"dbops_retention": {"keep_last": 1, "kept_database_days": 0}}
     stays = prune(controller, **policy)
     assert stays.ok and kept in production.databases()
     assert f"-e dbops_verify_select={saved}" in stays.summary

@@ -189,7 +189,7 @@ def select(backups: t.Sequence[Backup], wanted: str, server_identifier: str, dat
     if failed and (wanted == "latest" or moment is not None):
         raise DbopsError(
             "There is no backup for '%s' but such as did not come back in a test restore: %s. Name one by its id to restore what can be restored"
-            " of it; what differs is shown before anything is replaced." % (wanted, ", ".join(failed[:5]))
+            " of it; counts and contents that differ are shown before anything is replaced." % (wanted, ", ".join(failed[:5]))
         )
     raise DbopsError("There is no backup '%s'. The newest: %s." % (wanted, listed))
 

@@ -77,7 +77,8 @@ class Manifest:
     ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup. ``contents``: what each
     table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why. ``roles``: those that are needed to
     restore it; ``role_definitions``: these and who may work with what is theirs, without passwords. ``sequences``: where those stood that
-    nobody used while the dump was made.
+    nobody used while the dump was made. ``superuser``: the role that the server was made with. ``schema_format``: by which rules the schema
+    was read (``server._schema.FORMAT``).
     """
 
     id: str
@@ -117,7 +118,9 @@ class Manifest:
     large_objects_digest: str = ""
     sequences: dict[str, int | None] = field(default_factory=dict)
     role_definitions: tuple[Role, ...] = ()
-    preload_libraries: str = ""
+    preload_libraries: str | None = None
+    superuser: str = ""
+    schema_format: int = 1
 
     @property
     def size(self) -> int:
@@ -151,6 +154,11 @@ class Backup:
 
     path: str
     manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Of its folder, which is its id unless somebody has copied it."""
+        return os.path.basename(self.path)
 
     @property
     def dump(self) -> str:

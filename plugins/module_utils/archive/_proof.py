@@ -23,12 +23,15 @@ FORMAT = 1
 #: It was restored, and is what the manifest says; it was not; nobody has tried; what was written proves nothing.
 PROVED, FAILED, NONE, INVALID = "proved", "failed", "none", "invalid"
 
+_PHRASES = ("compared", "not_compared", "failures", "unmet")
+
 
 @dataclass(frozen=True)
 class Proof:
     """A try to restore a backup. ``at``: its end, RFC 3339 in UTC; ``image``: what it was restored with; ``seconds``: of each part.
 
-    ``compared`` and ``not_compared``: phrases for a person; ``failures``: sentences on what was not as it should be.
+    ``compared`` and ``not_compared``: phrases for a person; ``failures``: sentences on what was not as it should be; ``unmet``: what the operator
+    expects of every copy and does not hold, which is no fault of the backup's.
     """
 
     state: str = NONE
@@ -42,15 +45,16 @@ class Proof:
     compared: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> dict[str, t.Any]:
-        return dict(asdict(self), **{name: list(getattr(self, name)) for name in ("compared", "not_compared", "failures")})
+        return dict(asdict(self), **{name: list(getattr(self, name)) for name in _PHRASES})
 
     @classmethod
     def from_json(cls, data: dict[str, t.Any]) -> Proof:
-        return cls(**dict(data, **{name: tuple(data[name]) for name in ("compared", "not_compared", "failures")}))
+        return cls(**dict(data, **{name: tuple(data[name]) for name in _PHRASES}))
 
 
 def write_proof(backup: Backup, proof: Proof, work: str) -> None:
@@ -58,7 +62,7 @@ def write_proof(backup: Backup, proof: Proof, work: str) -> None:
 
     :param work: a folder of this run's own on the same file system.
     """
-    path = os.path.join(work, PROOF)
+    path = os.path.join(work, "%s.%s" % (backup.manifest.id, PROOF))
     data = proof.to_json()
     write_file(path, json.dumps(dict(data, seal=seal(data)), indent=1, sort_keys=True) + "\n")
     os.rename(path, os.path.join(backup.path, PROOF))

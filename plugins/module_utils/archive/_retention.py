@@ -5,7 +5,8 @@
 """Which backups are kept, and why each: the words and the way of restic's forget, and what is never removed. Pure.
 
 Of each hour, day, week, month and year the newest backup is kept, so many periods back as the policy says; a period without a backup
-does not count (https://restic.readthedocs.io/en/stable/060_forget.html). The history of each server is looked at by itself.
+does not count (https://restic.readthedocs.io/en/stable/060_forget.html). What is proved to come back is preferred, never at the cost of
+what restic would keep. Backups of other servers are left alone: who uses them cannot be known here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import datetime
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, PROVED
@@ -56,6 +57,7 @@ class Policy:
 
     :param without_proof: remove also while the newest backup is not proved.
     :param time_zone: by whose clock a day begins; ``Candidate.local`` is on it.
+    :param kept_database_days: days that replaced databases are kept, -1 for ever; their backups are pinned for as long.
     """
 
     keep_last: int = 0
@@ -68,23 +70,25 @@ class Policy:
     pin_days: int = 30
     without_proof: bool = False
     time_zone: str = "UTC"
+    kept_database_days: int = -1
 
     @property
     def keeps_nothing(self) -> bool:
         counts = (self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
-        return not any(counts) and self.keep_within is None
+        return not any(counts) and self.keep_within in (None, Within())
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A backup as the policy sees it. ``local``: when it was made, in the operator's time zone, without one.
 
+    :param own: whether the server made it that is asked now.
     :param proof: its state; :param transaction: how many transactions its server had counted.
     :param kept_database: the replaced database that it was made of, where that is still there.
     """
 
     id: str
-    server: str
+    own: bool
     created: datetime.datetime
     local: datetime.datetime
     reason: str = ""
@@ -114,31 +118,27 @@ def parse_within(text: str) -> Within | None:
 
 def why_kept(candidates: t.Iterable[Candidate], policy: Policy, now: datetime.datetime) -> dict[str, tuple[str, ...]]:
     """Of each backup, by id, why it is kept: phrases for a person. One without any may go."""
-    reasons: dict[str, tuple[str, ...]] = {}
-    servers: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        servers.setdefault(candidate.server, []).append(candidate)
-    for of_one_server in servers.values():
-        of_one_server.sort(key=lambda candidate: (candidate.created, candidate.id), reverse=True)
-        reasons.update(_of_one_server(of_one_server, policy, now))
-    return reasons
-
-
-def _of_one_server(candidates: list[Candidate], policy: Policy, now: datetime.datetime) -> dict[str, tuple[str, ...]]:
-    """:param candidates: newest first."""
-    found: dict[str, list[str]] = {candidate.id: [] for candidate in candidates}
-    for candidate in candidates:
-        found[candidate.id] += _by_itself(candidate, policy, now)
-    past = [candidate for candidate in candidates if not _lies_ahead(candidate, now)]
-    for name, candidate in _never_removed(past):
-        found[candidate.id].append(name)
-    for name, candidate in _by_policy([candidate for candidate in past if _counts(candidate)], policy):
-        found[candidate.id].append(name)
-    if past and past[0].proof != PROVED and not policy.without_proof:
+    ordered = sorted(candidates, key=lambda candidate: (candidate.created, candidate.id), reverse=True)
+    found = {candidate.id: _by_itself(candidate, policy, now) for candidate in ordered}
+    past = [candidate for candidate in ordered if candidate.own and not _lies_ahead(candidate, now)]
+    for name, candidate in [*_never_removed(past), *_by_policy(past, policy)]:
+        if name not in found[candidate.id]:
+            found[candidate.id].append(name)
+    unproved = [candidate for candidate in _heads(past) if candidate.proof != PROVED]
+    if unproved and not policy.without_proof:
         for phrases in found.values():
             if not phrases:
-                phrases.append("the newest, '%s', is not proved" % past[0].id)
+                phrases.append("the newest, '%s', %s" % (unproved[0].id, _NOT[unproved[0].proof == FAILED]))
     return {name: tuple(phrases) for name, phrases in found.items()}
+
+
+#: Why nothing goes, by whether it was tried.
+_NOT = ("is not proved", "did not come back")
+
+
+def _heads(past: t.Sequence[Candidate]) -> list[Candidate]:
+    """The newest of all, and the newest that is not the state that a restore has replaced."""
+    return [*past[:1], *[candidate for candidate in past if candidate.reason != BEFORE_RESTORE][:1]]
 
 
 def _lies_ahead(candidate: Candidate, now: datetime.datetime) -> bool:
@@ -152,9 +152,12 @@ def _counts(candidate: Candidate) -> bool:
 
 def _by_itself(candidate: Candidate, policy: Policy, now: datetime.datetime) -> list[str]:
     found = []
+    if not candidate.own:
+        found.append("of another server: remove it by hand when nobody needs it any more")
     if _lies_ahead(candidate, now):
         found.append("its time lies in the future")
-    pinned_until = candidate.created + datetime.timedelta(days=policy.pin_days)
+    days = policy.pin_days + (max(policy.kept_database_days, 0) if candidate.reason == BEFORE_RESTORE else 0)
+    pinned_until = candidate.created + datetime.timedelta(days=days)
     if candidate.reason.startswith(_BEFORE) and pinned_until > now:
         found.append("pinned until %s (%s)" % (pinned_until.strftime("%Y-%m-%d"), candidate.reason))
     if candidate.kept_database:
@@ -169,16 +172,32 @@ def _never_removed(past: t.Sequence[Candidate]) -> t.Iterator[tuple[str, Candida
     last = max(past, key=lambda candidate: candidate.transaction)
     if last.transaction > past[0].transaction:  # the clock of the host was set back
         yield "the newest by the server's count of transactions", last
-    proved = next((candidate for candidate in past if candidate.proof == PROVED), None)
-    if proved:
-        yield "the newest that is proved", proved
-    good = next((candidate for candidate in past if _counts(candidate)), None)
-    if good and good is not past[0]:
-        yield "the newest that 'latest' can mean", good
+    good = [candidate for candidate in past if _counts(candidate)]
+    for name, candidates in (("the newest that is proved", past), ("the newest proved that 'latest' can mean", good)):
+        proved = [candidate for candidate in candidates if candidate.proof == PROVED]
+        if proved:
+            yield name, proved[0]
+    if good:
+        yield "the newest that 'latest' can mean", good[0]
 
 
-def _by_policy(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[tuple[str, Candidate]]:
-    """:param candidates: newest first."""
+def _by_policy(past: t.Sequence[Candidate], policy: Policy) -> t.Iterator[tuple[str, Candidate]]:
+    """What the policy keeps of those that come back as far as anybody knows, of these where they are proved, and of all of them: so one that
+    does not come back pushes out no good one, and goes no earlier than it would without a proof.
+
+    :param past: newest first.
+    """
+    of_use = [candidate for candidate in past if candidate.reason != BEFORE_RESTORE]
+    good = [candidate for candidate in of_use if candidate.proof != FAILED]
+    proved = [candidate for candidate in good if candidate.proof == PROVED]
+    for candidates in (good, of_use):
+        yield from _within(candidates, policy)
+        yield from _by_period(candidates, policy)
+    periods = {name for name, _candidate in _by_period(good, policy)}
+    yield from ((name, candidate) for name, candidate in _by_period(proved, replace(policy, **_ALL)) if name in periods)
+
+
+def _within(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[tuple[str, Candidate]]:
     for number, candidate in enumerate(candidates):
         if policy.keep_last == UNLIMITED or number < policy.keep_last:
             yield "last", candidate
@@ -187,6 +206,9 @@ def _by_policy(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[
         for candidate in candidates:
             if candidate.created > begin:
                 yield "within", candidate
+
+
+def _by_period(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[tuple[str, Candidate]]:
     for name, period_of in _PERIODS:
         count = getattr(policy, "keep_" + name)
         seen: set[str] = set()
@@ -195,3 +217,7 @@ def _by_policy(candidates: t.Sequence[Candidate], policy: Policy) -> t.Iterator[
             if period not in seen and (count == UNLIMITED or len(seen) < count):
                 seen.add(period)
                 yield "%s %s" % (name, period), candidate
+
+
+#: Every period there is.
+_ALL: dict[str, t.Any] = {"keep_" + name: UNLIMITED for name, _period in _PERIODS}

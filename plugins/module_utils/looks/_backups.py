@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import INVALID, Proof, read_proof
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Policy
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, not_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._pruning import proof_text, reasons_to_keep
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import policy_from
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import aligned, count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
@@ -30,15 +30,15 @@ class FileCheck:
     foreign: dict[str, list[str]]
 
 
-def list_backups(operation: Operation, verify: bool, policy: Policy | None) -> Result:
+def list_backups(operation: Operation, verify: bool, retention: t.Mapping[str, t.Any] | None) -> Result:
     """The catalogue as a table and as data; with ``verify``, every file of every backup is read; with a policy, what it would keep."""
     archive = operation.archive
     backups, unreadable = archive.catalogue(operation.database)
     checked = _check_files(backups) if verify else FileCheck({}, {})
-    reasons = reasons_to_keep(operation, backups, policy) if policy else {}
-    proofs = {backup.manifest.id: read_proof(backup) for backup in backups}
+    reasons = _reasons(operation, backups, retention)
+    proofs = {backup.name: read_proof(backup) for backup in backups}
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), operation.database, archive.folder)]
-    summary += _table(operation, backups, proofs, reasons if policy else None)
+    summary += _table(operation, backups, proofs, reasons)
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
     summary += list(checked.damaged.values())
     summary += [proof.failures[0] + "." for proof in proofs.values() if proof.state == INVALID]
@@ -49,13 +49,25 @@ def list_backups(operation: Operation, verify: bool, policy: Policy | None) -> R
     facts = {
         "backups": [facts_of(backup) for backup in backups],
         "proofs": {name: {"state": proof.state, "at": proof.at, "failures": list(proof.failures)} for name, proof in proofs.items()},
-        "kept_because": {name: list(phrases) for name, phrases in reasons.items()},
+        "kept_because": {name: list(phrases) for name, phrases in (reasons or {}).items()},
         "unreadable": unreadable,
         "damaged": checked.damaged,
         "foreign": checked.foreign,
         "verified": verify,
     }
     return Result(False, summary, facts)
+
+
+def _reasons(
+    operation: Operation, backups: t.Sequence[Backup], retention: t.Mapping[str, t.Any] | None
+) -> dict[str, tuple[str, ...]] | None:
+    """None without a policy, or with one that makes no sense: the table is needed all the same."""
+    try:
+        policy = policy_from(retention)
+        return reasons_to_keep(operation, backups, policy) if policy else None
+    except DbopsError as error:
+        operation.warnings.append("Why each backup is kept cannot be told. %s" % error.message)
+        return None
 
 
 def _check_files(backups: t.Sequence[Backup]) -> FileCheck:
@@ -76,12 +88,12 @@ def _table(
         return []
     rows = [
         (
-            backup.manifest.id,
+            backup.name,
             _age(operation, backup),
             size_text(backup.manifest.size),
             str(backup.manifest.rows),
-            proof_text(proofs[backup.manifest.id]),
-            "" if reasons is None else ", ".join(reasons[backup.manifest.id]) or "nothing: prune_backups.yml removes it",
+            proof_text(proofs[backup.name]),
+            "" if reasons is None else ", ".join(reasons[backup.name]) or "nothing: prune_backups.yml removes it",
         )
         for backup in backups
     ]

@@ -34,9 +34,19 @@ def clean_up(operation: Operation) -> list[str]:
     done += _swap.finish_interrupted(operation.maintenance, operation.database)
     for path in operation.archive.leftovers(alive) + temporary_leftovers(alive):
         if "-%s-" % operation.server.identifier in os.path.basename(path):  # of another server's runs this one cannot tell who lives
-            remove_folder(path)
-            done.append("removed the folder '%s'" % path)
+            done.append(_removed(path))
     return done
+
+
+def _removed(path: str) -> str:
+    """One that cannot be removed stops nobody: a restore at night least of all."""
+    try:
+        remove_folder(path)
+    except FileNotFoundError:  # another run was faster
+        return "removed the folder '%s'" % path
+    except OSError as error:
+        return "nothing, for now, about the folder '%s', which cannot be removed (%s); remove it by hand" % (path, error.strerror or error)
+    return "removed the folder '%s'" % path
 
 
 def temporary_leftovers(alive: t.Callable[[str], bool]) -> list[str]:

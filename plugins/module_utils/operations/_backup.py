@@ -21,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences, unmoved
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
 
@@ -84,7 +84,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
-        sequences = read_sequences(connection)
+        sequences = _sequences_now(operation, contents)
         readers = SnapshotReaders(operation, contents, snapshot_name)
         with ThreadPoolExecutor(1) as beside:
             describing = beside.submit(describe_contents, operation, connection, options, compression, timestamp(created), work, readers)
@@ -97,7 +97,8 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
                 give_up(connection)
                 raise
             operation.enter("backup: count")
-            manifest = replace(describing.result(), finished=timestamp(utc_now()), sequences=unmoved(sequences, read_sequences(connection)))
+            stood = unmoved(sequences, _sequences_now(operation, contents))
+            manifest = replace(describing.result(), finished=timestamp(utc_now()), sequences=stood)
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
     _dump.read_in_full(tools, work)
@@ -106,6 +107,15 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     backup = operation.archive.publish(work, replace(manifest, restorable=restorable))
     operation.give_away("backup")
     return backup
+
+
+def _sequences_now(operation: Operation, database: str) -> dict[str, int | None] | None:
+    """In a session of its own: the dump's would keep each of them locked to its end. One that cannot be had costs no backup."""
+    try:
+        with operation.session(database, read_only=True) as connection:
+            return read_sequences(connection)
+    except ServerError:
+        return None
 
 
 def _configure_options(connection: Connection) -> str:

@@ -25,6 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._function_pa
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, give_up, rows, sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import family
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import FORMAT as SCHEMA_FORMAT
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import size_text
@@ -122,6 +123,8 @@ def describe_contents(
         large_objects_digest="" if unknown else digest_large_objects(connection),
         role_definitions=family(connection, roles),
         preload_libraries=_database.preload_libraries(connection),
+        superuser=str(value(connection, "SELECT rolname FROM pg_roles WHERE oid = 10") or ""),
+        schema_format=SCHEMA_FORMAT,
     )
 
 

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _proof
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox
@@ -34,6 +35,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._function_pa
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute, read_server
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import FORMAT as SCHEMA_FORMAT
+from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
@@ -48,14 +51,17 @@ _TAKEN = ("postgres", "template0", "template1")
 #: How long one of the user's own queries may take.
 _QUERY_TIMEOUT = "10min"
 
-#: What fails for want of memory or disk says nothing about the backup.
-_NOT_OF_THE_BACKUP = (
-    "No space left",
-    "out of memory",
-    "could not resize shared memory",
-    "server closed the connection",
-    "terminating connection",
+#: What pg_restore says of an archive that it cannot read. All else is about the throwaway server, and says nothing about the backup.
+_OF_THE_ARCHIVE = re.compile(
+    r"input file|archive|unsupported version|could not (?:read|find|uncompress|decompress)|unexpected end|magic", re.IGNORECASE
 )
+
+#: What PostgreSQL adds to a sentence: values of rows.
+_DETAIL = re.compile(r"\s*(?:\w+: )?\bDETAIL:.*", re.IGNORECASE | re.DOTALL)
+
+#: Lines of a schema's difference that may be the same in other words: expressions are stored as a tree, and a dump's text may give another one.
+_COMPUTED = re.compile(r"\b(?:default|generated)\b", re.IGNORECASE)
+_EXPRESSIONS = ("constraint", "index", "view", "materialized view", "policy", "rule", "trigger", "domain", "statistics")
 
 
 @dataclass
@@ -63,6 +69,7 @@ class Findings:
     """What a comparison has found so far."""
 
     failures: list[str] = field(default_factory=list)
+    unmet: list[str] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
     not_compared: list[str] = field(default_factory=list)
 
@@ -93,10 +100,16 @@ def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
         image_id=plan.machine.image.id,
         server_version=version,
         compared=tuple(found.compared),
-        not_compared=tuple(found.not_compared),
-        failures=tuple(found.failures),
+        not_compared=tuple(_shown(operation, text) for text in found.not_compared),
+        failures=tuple(_shown(operation, text) for text in found.failures),
+        unmet=tuple(_shown(operation, text) for text in found.unmet),
         seconds=seconds,
     )
+
+
+def _shown(operation: Operation, text: str) -> str:
+    """Without values of rows, which PostgreSQL adds as DETAIL, and without secrets: it is written down."""
+    return operation.redactor.text(_DETAIL.sub("", text))
 
 
 def _damage(backup: Backup) -> list[str]:
@@ -118,7 +131,7 @@ def _restore_and_compare(
             new = _new_database(sandbox, backup.manifest)
         tools = _tools(operation, sandbox)
         with _measured(seconds, "restore"):
-            _load(operation, sandbox, tools, backup, new, options.jobs, found)
+            _load(operation, sandbox, tools, backup, new, plan, options.jobs, found)
         operation.enter("verify: compare")
         with _measured(seconds, "compare"):
             _compare(backup, sandbox, new, options, found)
@@ -147,21 +160,30 @@ def _tools(operation: Operation, sandbox: Sandbox) -> ToolBox:
     return ToolBox(operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, work, identity)
 
 
-def _load(operation: Operation, sandbox: Sandbox, tools: ToolBox, backup: Backup, new: NewDatabase, jobs: int, found: Findings) -> None:
+def _load(
+    operation: Operation, sandbox: Sandbox, tools: ToolBox, backup: Backup, new: NewDatabase, plan: Plan, jobs: int, found: Findings
+) -> None:
+    """:raises DbopsError: where it was not the backup that failed."""
     operation.enter("verify: restore")
+    failures: tuple[str, ...] = ()
     try:
         loaded = load_all_that_goes(tools, backup.path, new, jobs, ("--no-tablespaces",))
-    except Interrupted:
+        failures = loaded.failures
+        if loaded.first_try:
+            found.not_compared.append(
+                "pg_restore alone cannot restore it, so its functions were given the database's search_path (%s)" % loaded.first_try
+            )
+    except (Interrupted, EngineError):
         raise
     except DbopsError as error:
         _require_server(operation, sandbox, error)
-        found.failures.append(error.message)
-        return
-    found.failures += loaded.failures
-    if loaded.first_try:
-        found.not_compared.append(
-            "pg_restore alone cannot restore it, so its functions were given the database's search_path (%s)" % loaded.first_try
+        failures = (error.message,)
+    if failures and plan.note:
+        raise EngineError(
+            "It could not be restored with image '%s' (%s); the image that it was made with may have what this one lacks: run 'docker pull %s' there."
+            % (plan.image, failures[0].rstrip("."), backup.manifest.image)
         )
+    found.failures += failures
     with sandbox.session("postgres") as connection:
         _database.apply_properties(connection, new.name, backup.manifest.properties)
     with new.session() as connection:
@@ -169,10 +191,10 @@ def _load(operation: Operation, sandbox: Sandbox, tools: ToolBox, backup: Backup
 
 
 def _require_server(operation: Operation, sandbox: Sandbox, error: DbopsError) -> None:
-    """:raises DbopsError: where it was the throwaway server that gave up, not the backup."""
+    """:raises EngineError: where it was the throwaway server that gave up, not the backup."""
     there = operation.docker.present([sandbox.container])
     said = "%s %s" % (error.message, error.details.get("output", ""))
-    if there and there[0].running and not any(sign in said for sign in _NOT_OF_THE_BACKUP):
+    if there and there[0].running and _OF_THE_ARCHIVE.search(said):
         return
     raise EngineError(
         "The throwaway server gave up, which says nothing about the backup: %s Give it more room: -e dbops_verify_place=disk, or -e"
@@ -221,6 +243,11 @@ def _compare_contents(
         found.compared.append("%s by number" % count_text(manifest.large_objects, "large object"))
     if manifest.sequences:
         found.compared.append(count_text(len(manifest.sequences), "sequence"))
+    in_use = set(read_sequences(connection) or {}) - set(manifest.sequences)
+    if in_use:
+        found.not_compared.append(
+            "where %s stood, which were in use, or not looked at, when the backup was made" % count_text(len(in_use), "sequence")
+        )
     if held is None:
         why = manifest.contents_unknown or "it was made by an earlier version"
         found.not_compared.append("what the tables hold, which was not digested when it was made: %s" % why)
@@ -232,19 +259,40 @@ def _compare_contents(
         return
     found.failures += wrong
     found.compared.append("what every table holds")
-    if manifest.large_objects_digest and manifest.large_objects:
-        found.compared.append("what the large objects hold")
+    if manifest.large_objects:
+        known = bool(manifest.large_objects_digest)
+        (found.compared if known else found.not_compared).append("what the large objects hold")
 
 
 def _compare_schema(backup: Backup, connection: Connection, found: Findings) -> None:
-    """Definitions, owners, grants, validity of indexes; an extension comes back in the version that the image has."""
-    lines = differs_in_schema(backup, connection)
-    versions = [line for line in lines if line.startswith("~ extension ")]
-    found.failures += ["the schema differs: " + line for line in lines if line not in versions]
-    found.not_compared += ["another version of an extension than was backed up: " + line[2:] for line in versions]
+    """Definitions, owners, grants, validity of indexes. What a restore makes otherwise on purpose, or in other words, is told, not held against it."""
+    if backup.manifest.schema_format != SCHEMA_FORMAT:
+        found.not_compared.append("the schema, which another version of this collection wrote down by other rules")
+        return
+    for line in differs_in_schema(backup, connection):
+        why = _as_it_should_be(line, connection.server_version)
+        if why:
+            found.not_compared.append("%s: %s" % (why, line[2:]))
+        else:
+            found.failures.append("the schema differs: " + line)
     found.compared.append("schema, owners and grants")
     if backup.manifest.extensions:
         found.compared.append(count_text(len(backup.manifest.extensions), "extension"))
+
+
+def _as_it_should_be(line: str, version_number: int) -> str:
+    """Why a line of the difference is none of the backup's fault; empty where it is."""
+    kind = line[2:].partition(" ")[0]
+    if line.startswith("~ extension "):
+        return "an extension, which comes back in the version that the image has"
+    if line.startswith("- index ") and " INVALID" in line:
+        return "an index that was invalid when the backup was made, which pg_dump leaves out (drop it, and make it anew)"
+    if line.startswith("~ schema public") and version_number < 150000:
+        return "the owner and the grants of the schema 'public', which pg_dump leaves out before PostgreSQL 15"
+    expression = kind in _EXPRESSIONS or line.startswith("~ materialized view ") or (kind == "column" and _COMPUTED.search(line))
+    if line.startswith("~ ") and expression:
+        return "whether a definition that was written anew means the same"
+    return ""
 
 
 def _compare_collation(manifest: Manifest, sandbox: Sandbox, database: str, found: Findings) -> None:
@@ -259,24 +307,29 @@ def _compare_collation(manifest: Manifest, sandbox: Sandbox, database: str, foun
 
 
 def _compare_properties(manifest: Manifest, connection: Connection, database: str, found: Findings) -> None:
-    """Owner, encoding, locale, grants, settings and comment of the database itself."""
-    expected = _comparable(manifest.properties).to_json()
-    there = _comparable(_database.read_properties(connection, database)).to_json()
+    """Owner, encoding, locale, grants, settings and comment of the database itself; of settings, which may hold secrets, the names are told."""
+    expected, there = _comparable(manifest.properties), _comparable(_database.read_properties(connection, database))
     found.failures += [
-        "the database's %s is %r instead of %r" % (name.replace("_", " "), there[name], expected[name])
-        for name in expected
-        if there[name] != expected[name]
+        "the database's %s is not what it was" % name.replace("_", " ")
+        for name, item in expected.items()
+        if name != "settings" and there[name] != item
     ]
+    changed = {setting.name for setting in set(expected["settings"]) ^ set(there["settings"])}
+    found.failures += ["the database's setting %s is not what it was" % name for name in sorted(changed)]
     found.compared.append("the database's own settings")
 
 
-def _comparable(properties: _database.Properties) -> _database.Properties:
-    return replace(properties.without_own_settings(), tablespace="", collation_version="")
+def _comparable(properties: _database.Properties) -> dict[str, t.Any]:
+    """In no order: servers sort names otherwise."""
+    found = {each.name: getattr(properties.without_own_settings(), each.name) for each in fields(properties)}
+    grants = found["grants"]
+    return dict(found, tablespace="", collation_version="", grants=None if grants is None else frozenset(grants))
 
 
 def _check_indexes(connection: Connection, found: Findings) -> None:
     checked = _indexes.check_indexes(connection)
     found.failures += checked.failures
+    found.not_compared += ["the inside of an index: %s" % text for text in checked.troubles]
     if checked.unavailable:
         found.not_compared.append("the inside of indexes: %s" % checked.unavailable)
     elif checked.number:
@@ -284,7 +337,7 @@ def _check_indexes(connection: Connection, found: Findings) -> None:
 
 
 def _ask(new: NewDatabase, queries: t.Sequence[Query], found: Findings) -> None:
-    """The user's own expectations, each by itself: what one does is not there for the next."""
+    """The user's own expectations, each by itself: what one does is not there for the next. One that is not met says nothing of the backup."""
     for asked in queries:
         with new.session() as connection:
             execute(connection, "SET statement_timeout = '%s'" % _QUERY_TIMEOUT)
@@ -293,10 +346,10 @@ def _ask(new: NewDatabase, queries: t.Sequence[Query], found: Findings) -> None:
                 answer, refused = ask(connection, asked.query)
                 execute(connection, "ROLLBACK")
         if refused:
-            found.failures.append("the query '%s' failed: %s" % (asked.name, refused))
+            found.unmet.append("the query '%s' failed: %s" % (asked.name, refused))
         elif len(answer) != 1 or len(answer[0]) != 1:
-            found.failures.append("the query '%s' has to give one value, not %s" % (asked.name, count_text(len(answer), "row")))
+            found.unmet.append("the query '%s' has to give one value, not %s" % (asked.name, count_text(len(answer), "row")))
         elif value_text(answer[0][0]) != asked.expected:
-            found.failures.append("the query '%s' gave '%s' instead of '%s'" % (asked.name, value_text(answer[0][0]), asked.expected))
+            found.unmet.append("the query '%s' gave '%s' instead of '%s'" % (asked.name, value_text(answer[0][0]), asked.expected))
     if queries:
-        found.compared.append("%d of the operator's own queries" % len(queries))
+        found.compared.append("%s of the operator's own" % count_text(len(queries), "question"))

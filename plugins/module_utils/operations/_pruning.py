@@ -7,20 +7,21 @@
 from __future__ import annotations
 
 import datetime
+import os
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, INVALID, PROVED, Proof, read_proof
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_files, verify_shape
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, INVALID, NONE, PROVED, Proof, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Candidate, Policy, why_kept
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import EXAMPLE
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import aligned, count_text, size_text
-from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, utc_now
 
 #: The moments of the backups on the clock of a time zone; the server knows them all, also where the host does not.
 _LOCAL = (
@@ -37,19 +38,19 @@ class KeptDatabase:
     why: str
 
 
-def prune(operation: Operation, policy: Policy | None, kept_days: int) -> Result:
-    """The module's work. ``kept_days``: days that replaced databases are kept, -1 for ever."""
+def prune(operation: Operation, policy: Policy | None) -> Result:
+    """The module's work."""
     if policy is None:
         raise DbopsError("Nothing says which backups are kept, so nothing was removed. Say it in the inventory, for example %s" % EXAMPLE)
     backups, unreadable = operation.archive.catalogue(operation.database)
     operation.warnings += ["Unreadable, and left alone: '%s'." % name for name in unreadable]
     operation.enter("prune: decide")
-    databases = _kept_databases(operation, backups, kept_days)
+    databases = _kept_databases(operation, backups, policy.kept_database_days)
     reasons = reasons_to_keep(operation, backups, policy)
-    gone = [backup for backup in reversed(backups) if not reasons[backup.manifest.id]]
+    gone = [backup for backup in reversed(backups) if not reasons[backup.name]]
     dropped = [item.kept.name for item in databases if not item.why]
     facts = {
-        "removed": [backup.manifest.id for backup in gone],
+        "removed": [backup.name for backup in gone],
         "removed_size": sum(backup.manifest.size for backup in gone),
         "kept_because": {name: list(phrases) for name, phrases in reasons.items() if phrases},
         "dropped_databases": dropped,
@@ -58,43 +59,77 @@ def prune(operation: Operation, policy: Policy | None, kept_days: int) -> Result
     lines = _told(operation, backups, reasons, databases)
     diff = _diff(operation, backups, gone, databases)
     if not operation.check_mode:
-        operation.enter("prune: remove")
-        for name in dropped:
-            _database.drop(operation.maintenance, name)
-        for backup in gone:
-            operation.archive.remove(backup, operation.run_id, operation.server.identifier)
+        _remove(operation, dropped, gone)
     return Result(bool(gone or dropped), lines, facts, diff, {"removed": facts["removed"], "dropped_databases": dropped})
 
 
+def _remove(operation: Operation, databases: t.Sequence[str], backups: t.Sequence[Backup]) -> None:
+    """:raises DbopsError: at the first that cannot be removed, with what was by then."""
+    operation.enter("prune: remove")
+    done: list[str] = []
+    try:
+        for backup in backups:
+            operation.archive.remove(backup, operation.run_id, operation.server.identifier)
+            done.append(backup.name)
+        for name in databases:
+            _database.drop(operation.maintenance, name)
+            done.append(name)
+    except (DbopsError, OSError) as error:
+        said = getattr(error, "message", "") or "The host's file system refused: %s." % error
+        raise DbopsError(
+            "%s By then these were removed: %s. The others are as they were; mend that, then run it again."
+            % (said, ", ".join(done) or "none"),
+            removed=done,
+        ) from None
+
+
 def reasons_to_keep(operation: Operation, backups: t.Sequence[Backup], policy: Policy) -> dict[str, tuple[str, ...]]:
-    """Of each backup, by id, why it is kept; nothing where it may go.
+    """Of each backup, by the name of its folder, why it is kept; nothing where it may go.
 
     :raises DbopsError: where there is no such time zone.
     """
-    moments, refused = ask(operation.maintenance, _LOCAL, (policy.time_zone, [backup.manifest.created for backup in backups]))
-    if refused:
-        raise DbopsError(
-            "The server knows no time zone '%s' (time_zone in dbops_retention): %s Such names are UTC, Europe/Berlin, Asia/Tokyo."
-            % (policy.time_zone, refused)
-        )
-    of_kept = {
-        _database.identity(operation.maintenance, kept.name): kept.name
-        for kept in _swap.kept_databases(operation.maintenance, operation.database)
-    }
+    own_names = [backup for backup in backups if backup.name == backup.manifest.id and not os.path.islink(backup.path)]
+    moments = _local_times(operation, policy, own_names)
+    of_kept = {kept.run_id: kept.name for kept in _swap.kept_databases(operation.maintenance, operation.database)}
     candidates = [
         Candidate(
-            id=backup.manifest.id,
-            server=backup.manifest.server_identifier,
+            id=backup.name,
+            own=backup.manifest.server_identifier == operation.server.identifier,
             created=moment(backup.manifest.created),
             local=local,
             reason=backup.manifest.reason,
-            proof=read_proof(backup).state,
+            proof=proof_state(backup),
             transaction=backup.manifest.next_transaction,
-            kept_database=of_kept.get(backup.manifest.database_oid, "") if _is_of_replaced(operation, backup) else "",
+            kept_database=of_kept.get(backup.manifest.run_id, "") if backup.manifest.reason == BEFORE_RESTORE else "",
         )
-        for backup, (local,) in zip(backups, moments)
+        for backup, local in zip(own_names, moments)
     ]
-    return why_kept(candidates, policy, operation.started_at)
+    copies: dict[str, tuple[str, ...]] = {
+        backup.name: ("somebody's copy of '%s'" % backup.manifest.id,) for backup in backups if backup not in own_names
+    }
+    return {**why_kept(candidates, policy, utc_now()), **copies}
+
+
+def _local_times(operation: Operation, policy: Policy, backups: t.Sequence[Backup]) -> list[datetime.datetime]:
+    if not rows(operation.maintenance, "SELECT 1 FROM pg_timezone_names WHERE lower(name) = lower(%s)", (policy.time_zone,)):
+        raise DbopsError(
+            "The server knows no time zone '%s' (time_zone in dbops_retention). Such names are UTC, Europe/Berlin, Asia/Tokyo."
+            % policy.time_zone
+        )
+    made = [backup.manifest.created for backup in backups]
+    return [local for (local,) in rows(operation.maintenance, _LOCAL, (policy.time_zone, made))]
+
+
+def proof_state(backup: Backup) -> str:
+    """What is known of it; a proof of files that are not there any more in their full size is worth nothing."""
+    state = read_proof(backup).state
+    if state != PROVED:
+        return state
+    try:
+        verify_shape(backup)
+    except DbopsError:
+        return FAILED
+    return PROVED
 
 
 def proof_text(proof: Proof) -> str:
@@ -102,41 +137,50 @@ def proof_text(proof: Proof) -> str:
     return {PROVED: proof.at, FAILED: "FAILED " + proof.at, INVALID: "proof changed"}.get(proof.state, "no")
 
 
-def _is_of_replaced(operation: Operation, backup: Backup) -> bool:
-    """Whether a backup was made of a database that had been replaced by then: nobody has written there since."""
-    return backup.manifest.reason == BEFORE_RESTORE and backup.manifest.server_identifier == operation.server.identifier
-
-
 def _kept_databases(operation: Operation, backups: t.Sequence[Backup], days: int) -> list[KeptDatabase]:
+    """A backup of a replaced database is the one that the very run made which replaced it: nobody has written there since."""
     found = []
     for kept in _swap.kept_databases(operation.maintenance, operation.database):
-        oid = _database.identity(operation.maintenance, kept.name)
-        saved = [backup for backup in backups if _is_of_replaced(operation, backup) and backup.manifest.database_oid == oid]
-        proved = next((backup.manifest.id for backup in saved if read_proof(backup).state == PROVED), "")
-        found.append(KeptDatabase(kept, proved, _why_kept(operation, kept, saved, proved, days)))
+        saved = [
+            backup
+            for backup in backups
+            if (backup.manifest.reason, backup.manifest.run_id, backup.manifest.server_identifier)
+            == (BEFORE_RESTORE, kept.run_id, operation.server.identifier)
+        ]
+        proved = next((backup.name for backup in saved if read_proof(backup).state == PROVED), "")
+        found.append(KeptDatabase(kept, proved, _why_kept(operation, kept, saved, days)))
     return found
 
 
-def _why_kept(operation: Operation, kept: _swap.Kept, saved: t.Sequence[Backup], proved: str, days: int) -> str:
+def _why_kept(operation: Operation, kept: _swap.Kept, saved: t.Sequence[Backup], days: int) -> str:
     if days < 0:
-        return "replaced databases are kept (dbops_prune_kept_database_days)"
+        return "replaced databases are kept (kept_database_days in dbops_retention)"
+    if kept.opened:
+        return "it takes connections, so somebody may work with it"
     until = moment(kept.at) + datetime.timedelta(days=days)
-    if until > operation.started_at:
+    if until > utc_now():
         return "kept until %s" % until.strftime("%Y-%m-%d")
     if not saved:
-        return 'there is no backup of it; to drop it by hand: DROP DATABASE "%s"' % kept.name
-    if not proved:
+        return 'there is no backup of it; to drop it by hand: DROP DATABASE "%s"' % kept.name.replace('"', '""')
+    state = read_proof(saved[0]).state
+    if state == FAILED:
+        return "its backup '%s' did not come back, so it is the only one" % saved[0].name
+    if state != PROVED:
         return "its backup is not proved: ansible-playbook verify_backups.yml -l %s -e dbops_verify_select=%s" % (
             operation.evidence.host,
-            saved[0].manifest.id,
+            saved[0].name,
         )
+    try:
+        verify_files(saved[0])
+    except DbopsError as error:
+        return "its backup was proved, but is damaged now, so it is the only one (%s)" % error.message.rstrip(".")
     return ""
 
 
 def _told(
     operation: Operation, backups: t.Sequence[Backup], reasons: t.Mapping[str, tuple[str, ...]], databases: t.Sequence[KeptDatabase]
 ) -> list[str]:
-    gone = [backup for backup in backups if not reasons[backup.manifest.id]]
+    gone = [backup for backup in backups if not reasons[backup.name]]
     would = "Would remove" if operation.check_mode else "Removed"
     lines = [
         "%s %s of %s of database '%s' (%s)."
@@ -148,16 +192,17 @@ def _told(
             size_text(sum(backup.manifest.size for backup in gone)),
         )
     ]
-    rows = [
+    table = [
         (
-            backup.manifest.id,
+            backup.name,
             size_text(backup.manifest.size),
-            "proved " + proof_text(read_proof(backup)) if read_proof(backup).state == PROVED else "not proved",
-            ", ".join(reasons[backup.manifest.id]) or ("would be removed" if operation.check_mode else "removed"),
+            _PROOF_WORDS[proof_state(backup)],
+            ", ".join(reasons[backup.name]) or ("would be removed" if operation.check_mode else "removed"),
         )
         for backup in backups
     ]
-    lines += aligned(rows) if rows else []
+    lines += aligned(table) if table else []
+    lines += _way_on(operation, backups, reasons)
     verb = "Would drop" if operation.check_mode else "Dropped"
     for item in databases:
         what = "the replaced database '%s' (%s)" % (item.kept.name, size_text(item.kept.size))
@@ -169,11 +214,29 @@ def _told(
     return lines
 
 
+_PROOF_WORDS = {PROVED: "proved", FAILED: "did not come back", NONE: "not proved", INVALID: "not proved"}
+
+
+def _way_on(operation: Operation, backups: t.Sequence[Backup], reasons: t.Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Where nothing goes because of the newest: what to type."""
+    for backup in backups:
+        signs = ["the newest, '%s', %s" % (backup.name, why) for why in ("is not proved", "did not come back")]
+        if any(sign in phrases for phrases in reasons.values() for sign in signs):
+            host = operation.evidence.host
+            if proof_state(backup) == FAILED:
+                return ["Nothing goes before there is one that comes back. Make another: ansible-playbook backup.yml -l %s" % host]
+            return [
+                "Nothing goes before the newest is proved: ansible-playbook verify_backups.yml -l %s -e dbops_verify_select=%s"
+                % (host, backup.name)
+            ]
+    return []
+
+
 def _diff(
     operation: Operation, backups: t.Sequence[Backup], gone: t.Sequence[Backup], databases: t.Sequence[KeptDatabase]
 ) -> dict[str, str]:
-    removed = {backup.manifest.id for backup in gone}
-    names = [backup.manifest.id for backup in reversed(backups)]
+    removed = {backup.name for backup in gone}
+    names = [backup.name for backup in reversed(backups)]
     before = names + [item.kept.name for item in databases]
     after = [name for name in names if name not in removed] + [item.kept.name for item in databases if item.why]
     return {

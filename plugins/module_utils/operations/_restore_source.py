@@ -16,6 +16,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_fi
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import Changes, PlainFile, inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     CREATE,
@@ -112,7 +113,30 @@ def _find(operation: Operation, wanted: str, tools_image: str) -> Source:
     backups, unreadable = operation.archive.catalogue()
     if wanted in unreadable:
         read_backup(os.path.join(operation.archive.folder, wanted))
-    return Source(backup=select(backups, wanted, operation.server.identifier, operation.database))
+    chosen = select(backups, wanted, operation.server.identifier, operation.database)
+    _tell_of_proofs(operation, backups, chosen)
+    return Source(backup=chosen)
+
+
+def _tell_of_proofs(operation: Operation, backups: t.Sequence[Backup], chosen: Backup) -> None:
+    """Nobody takes an older backup for the newest, or one that did not come back for a good one."""
+    proof = read_proof(chosen)
+    if proof.state == FAILED:
+        operation.warnings.append(
+            "Backup '%s' did not come back as it was made when it was restored to prove it (%s): %s."
+            % (chosen.manifest.id, proof.at, "; ".join(text.rstrip(".") for text in proof.failures[:5]))
+        )
+    for backup in backups[: backups.index(chosen)]:
+        same = (backup.manifest.server_identifier, backup.manifest.database) == (operation.server.identifier, operation.database)
+        if same and read_proof(backup).state == FAILED:
+            operation.warnings.append(
+                "The newer backup '%s' was passed over, since it did not come back when it was restored to prove it: %s. To restore it all the same: %s"
+                % (
+                    backup.manifest.id,
+                    "; ".join(read_proof(backup).failures[:3]).rstrip("."),
+                    operation.restore_command(backup.manifest.id),
+                )
+            )
 
 
 def _examine_custom(operation: Operation, file: PlainFile, image: str) -> PlainFile:

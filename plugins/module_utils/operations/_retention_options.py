@@ -22,8 +22,11 @@ RETENTION: dict[str, t.Any] = {
         "pin_days": {"type": "int", "default": 30},
         "time_zone": {"type": "str", "default": "UTC"},
         "without_proof": {"type": "bool", "default": False},
+        "kept_database_days": {"type": "int", "default": -1},
     },
 }
+
+_MOST_DAYS = 36500
 
 #: What a person may begin with.
 EXAMPLE = "dbops_retention: {keep_daily: 14, keep_weekly: 8, keep_monthly: 12}"
@@ -40,8 +43,11 @@ def policy_from(given: t.Mapping[str, t.Any] | None) -> Policy | None:
     wrong = [name for name, number in counts.items() if number < -1]
     pin_days = 30 if given.get("pin_days") is None else given["pin_days"]
     within = parse_within(given["keep_within"]) if given.get("keep_within") else None
-    if wrong or pin_days < 0:
-        raise DbopsError("In dbops_retention, %s has to be a number from 0 on, or -1 for all." % (wrong[0] if wrong else "pin_days"))
+    kept_days = -1 if given.get("kept_database_days") is None else given["kept_database_days"]
+    wrong += ["pin_days"] if not 0 <= pin_days <= _MOST_DAYS else []
+    wrong += ["kept_database_days"] if not -1 <= kept_days <= _MOST_DAYS else []
+    if wrong:
+        raise DbopsError("In dbops_retention, %s has to be a number from 0 on, or -1 for all, and no more than a hundred years." % wrong[0])
     if given.get("keep_within") and within is None:
         raise DbopsError("In dbops_retention, keep_within is a length of time such as 14d or 1y6m, not '%s'." % given["keep_within"])
     policy = Policy(
@@ -50,6 +56,7 @@ def policy_from(given: t.Mapping[str, t.Any] | None) -> Policy | None:
         pin_days=pin_days,
         without_proof=bool(given.get("without_proof")),
         time_zone=given.get("time_zone") or "UTC",
+        kept_database_days=kept_days,
     )
     if policy.keeps_nothing:
         raise DbopsError("The policy would keep nothing, so nothing was removed. Say what is kept, for example %s" % EXAMPLE)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import typing as t
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_r
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import plan_server
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, utc_now
 
 #: Which backups are verified; anything else is an id.
 NEWEST, UNVERIFIED, ALL, RANDOM = "newest", "unverified", "all", "random"
+
+#: How far a backup's clock may be ahead of this one's.
+_AHEAD = datetime.timedelta(minutes=5)
 
 _KNOWN = {PROVED: "proved before", FAILED: "did not come back before", NONE: "not proved", INVALID: "not proved"}
 
@@ -49,27 +54,43 @@ def verify_backups(operation: Operation, select: str, options: ProofOptions) -> 
     """
     backups, unreadable = operation.archive.catalogue(operation.database)
     operation.warnings += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
-    chosen = choose(backups, select)
+    chosen = choose(_own(operation, backups), select, backups)
     if not chosen:
-        return _nothing_to_do(operation, backups)
+        return _nothing_to_do(operation, _own(operation, backups))
     if operation.check_mode:
         lines = [_announcement(operation, backup, options) for backup in chosen]
-        return Result(True, lines, {"verified": [], "failed_backups": [], "not_tried": {}}, _diff(chosen))
+        return Result(True, lines, {"verified": [], "failed_backups": [], "unmet": {}, "not_tried": {}}, _diff(chosen))
     diff = _diff(chosen)
     verdicts = [_verdict(operation, backup, options) for backup in chosen]
     facts = {
         "verified": [_facts(verdict.proof) for verdict in verdicts if not verdict.trouble],
         "failed_backups": [verdict.backup.manifest.id for verdict in verdicts if verdict.proof.state == FAILED],
+        "unmet": {verdict.backup.manifest.id: list(verdict.proof.unmet) for verdict in verdicts if verdict.proof.unmet},
         "not_tried": {verdict.backup.manifest.id: verdict.trouble for verdict in verdicts if verdict.trouble},
     }
     lines = [line for verdict in verdicts for line in _told(operation, verdict)]
-    if facts["failed_backups"] or facts["not_tried"]:
+    if facts["failed_backups"] or facts["unmet"] or facts["not_tried"]:
         raise DbopsError("\n".join(lines), **facts)
     return Result(True, lines, facts, diff, {"verified": [backup.manifest.id for backup in chosen]})
 
 
-def choose(backups: t.Sequence[Backup], select: str, draw: t.Callable[[t.Sequence[Backup]], Backup] = random.choice) -> list[Backup]:
-    """Of the backups, newest first, those that are meant.
+def _own(operation: Operation, backups: t.Sequence[Backup]) -> list[Backup]:
+    """Those of this server whose time is not in the future: what another one made, or a clock that was ahead, is meant by its id only."""
+    now = utc_now() + _AHEAD
+    return [
+        backup
+        for backup in backups
+        if backup.manifest.server_identifier == operation.server.identifier and moment(backup.manifest.created) <= now
+    ]
+
+
+def choose(
+    backups: t.Sequence[Backup],
+    select: str,
+    others: t.Sequence[Backup] = (),
+    draw: t.Callable[[t.Sequence[Backup]], Backup] = random.choice,
+) -> list[Backup]:
+    """Of the backups, newest first, those that are meant; ``others`` by their id only.
 
     :raises DbopsError: where an id means none.
     """
@@ -81,9 +102,9 @@ def choose(backups: t.Sequence[Backup], select: str, draw: t.Callable[[t.Sequenc
         return list(backups[:1])
     if select == RANDOM:
         return [draw(backups)] if backups else []
-    named = [backup for backup in backups if backup.manifest.id == select]
+    named = [backup for backup in others or backups if backup.name == select]
     if not named:
-        listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
+        listed = ", ".join(backup.manifest.id for backup in list(others or backups)[:5]) or "none"
         raise DbopsError(
             "There is no backup '%s' (dbops_verify_select: newest, unverified, all, random, or an id). The newest: %s." % (select, listed)
         )
@@ -100,7 +121,7 @@ def _nothing_to_do(operation: Operation, backups: t.Sequence[Backup]) -> Result:
     return Result(
         False,
         ["Every one of the %s of database '%s' was verified before." % (count_text(len(backups), "backup"), operation.database)],
-        {"verified": [], "failed_backups": [], "not_tried": {}},
+        {"verified": [], "failed_backups": [], "unmet": {}, "not_tried": {}},
     )
 
 
@@ -135,8 +156,10 @@ def _told(operation: Operation, verdict: Verdict) -> list[str]:
         return [
             "Backup '%s' does NOT come back as it was made: %s. It is marked, and 'latest' does not mean it any more."
             % (name, "; ".join(text.rstrip(".") for text in proof.failures[:10])),
-            "Make another: ansible-playbook backup.yml -l %s To see what can be had of it: %s"
-            % (operation.evidence.host, operation.restore_command(name) + " --check"),
+            "Make another: ansible-playbook backup.yml -l %s" % operation.evidence.host,
+            "To try it again: ansible-playbook verify_backups.yml -l %s -e dbops_verify_select=%s" % (operation.evidence.host, name),
+            "To restore what can be had of it (counts and contents that differ are shown, and consented to): %s"
+            % operation.restore_command(name),
         ]
     lines = [
         "Backup '%s' is proved: restored into '%s' in %s and compared in %s: %s."
@@ -147,6 +170,9 @@ def _told(operation: Operation, verdict: Verdict) -> list[str]:
             duration_text(proof.seconds["compare"]),
             ", ".join(proof.compared),
         )
+    ]
+    lines += [
+        "What is expected of every copy does not hold of this one, which says nothing about the backup: %s." % text for text in proof.unmet
     ]
     return lines + ["Not compared: %s." % text.rstrip(".") for text in proof.not_compared]
 

@@ -61,12 +61,14 @@ def plan_server(operation: Operation, manifest: Manifest, limits: Limits) -> Pla
     container = operation.target.container
     needed = int(manifest.database_size * _ROOM)
     in_memory = _in_memory(needed, limits)
-    if not in_memory:
+    if in_memory:
+        _require_memory(needed)
+    else:
         _require_room(operation, needed)
     return Plan(
         Machine(
             image=image,
-            superuser=container.env.get("POSTGRES_USER", "postgres"),
+            superuser=manifest.superuser or container.env.get("POSTGRES_USER") or operation.target.address.user,
             preload=_preload(operation, manifest, image),
             options=_OPTIONS,
             in_memory=in_memory,
@@ -106,17 +108,26 @@ def _image(operation: Operation, manifest: Manifest) -> tuple[Image, str, str]:
 
 
 def _preload(operation: Operation, manifest: Manifest, image: Image) -> str:
-    if manifest.role_definitions:  # written down together
+    if manifest.preload_libraries is not None:
         return manifest.preload_libraries
-    return _database.preload_libraries(operation.maintenance) if image.id == operation.target.container.image_id else ""
+    return (_database.preload_libraries(operation.maintenance) or "") if image.id == operation.target.container.image_id else ""
 
 
 def _in_memory(needed: int, limits: Limits) -> bool:
     if limits.place != AUTO:
         return limits.place == MEMORY
-    if limits.memory:
-        return needed + _SERVER_MEMORY // 4 <= limits.memory
-    return needed <= available_memory() * _PART_OF_MEMORY
+    fits = needed <= available_memory() * _PART_OF_MEMORY
+    return fits and needed + _SERVER_MEMORY // 4 <= limits.memory if limits.memory else fits
+
+
+def _require_memory(needed: int) -> None:
+    """The real server lives on the same host, and must not be what the kernel ends for want of memory."""
+    available = available_memory()
+    if 0 < available < needed + _SERVER_MEMORY // 4:
+        raise DbopsError(
+            "There is too little memory on the host to restore it there: about %s needed, %s available. Let it be restored on the engine's disk:"
+            " -e dbops_verify_place=disk" % (size_text(needed + _SERVER_MEMORY // 4), size_text(available))
+        )
 
 
 def available_memory(path: str = "/proc/meminfo") -> int:
@@ -132,10 +143,16 @@ def available_memory(path: str = "/proc/meminfo") -> int:
 def _require_room(operation: Operation, needed: int) -> None:
     free = _free_space(operation.docker.root())
     if free is not None and free < needed:
+        fits = needed + _SERVER_MEMORY // 4 <= available_memory()
         raise DbopsError(
             "There is too little room on the engine's volume to restore it there: about %s needed, %s free ('%s'). Free some, for example with"
-            " 'docker image prune', or let it be restored in memory: -e dbops_verify_place=memory"
-            % (size_text(needed), size_text(free), operation.docker.root())
+            " 'docker image prune'.%s"
+            % (
+                size_text(needed),
+                size_text(free),
+                operation.docker.root(),
+                " Or let it be restored in memory, which has room for it: -e dbops_verify_place=memory" if fits else "",
+            )
         )
 
 

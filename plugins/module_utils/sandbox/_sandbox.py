@@ -44,7 +44,7 @@ def _machine(operation: Operation, server_options: t.Sequence[str]) -> Machine:
         image=operation.docker.image(container.image_id),
         superuser=container.env.get("POSTGRES_USER", "postgres"),
         initdb_options=container.env.get("POSTGRES_INITDB_ARGS", ""),
-        preload=_database.preload_libraries(operation.maintenance),
+        preload=_database.preload_libraries(operation.maintenance) or "",
         options=tuple(server_options),
         aliases=container.hostnames,
     )

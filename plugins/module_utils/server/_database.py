@@ -126,9 +126,10 @@ def size(connection: Connection, database: str) -> int:
     return int(value(connection, "SELECT pg_database_size(%s::name)", (database,)))
 
 
-def preload_libraries(connection: Connection) -> str:
-    """``shared_preload_libraries``, which some extensions cannot be restored without; empty where this role may not read it."""
-    return str(value(connection, "SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'") or "")
+def preload_libraries(connection: Connection) -> str | None:
+    """``shared_preload_libraries``, which some extensions cannot be restored without; none where this role may not read it."""
+    found: str | None = value(connection, "SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'")
+    return found
 
 
 def require(connection: Connection, database: str) -> None:

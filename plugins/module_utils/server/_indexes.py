@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, attempt_with_code, rows, value
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -23,13 +23,18 @@ WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence = 'p' AND i.in
 ORDER BY 2
 """
 
+#: Data and index corrupted (https://www.postgresql.org/docs/current/errcodes-appendix.html); all else is about the server.
+_CORRUPTED = ("XX001", "XX002")
+
 
 @dataclass(frozen=True)
 class IndexCheck:
-    """``number`` of indexes that were looked into; ``unavailable``: why none could be."""
+    """``number`` of indexes that were looked into; ``failures``: those that are damaged; ``troubles``: those that could not be looked into;
+    ``unavailable``: why none could be."""
 
     number: int = 0
     failures: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
     unavailable: str = ""
 
 
@@ -40,10 +45,12 @@ def check_indexes(connection: Connection) -> IndexCheck:
     refused = attempt(connection, "CREATE EXTENSION IF NOT EXISTS amcheck WITH SCHEMA pg_catalog")
     if refused:
         return IndexCheck(unavailable="amcheck could not be added: %s" % refused.splitlines()[0])
-    failures = []
+    failures, troubles = [], []
     found = rows(connection, _INDEXES)
     for oid, name in found:
-        said = attempt(connection, "SELECT pg_catalog.bt_index_check(%d::oid::regclass)" % oid)
-        if said:
+        said, code = attempt_with_code(connection, "SELECT pg_catalog.bt_index_check(%d::oid::regclass)" % oid)
+        if code in _CORRUPTED:
             failures.append("index %s is damaged: %s" % (name, said.splitlines()[0]))
-    return IndexCheck(len(found), tuple(failures))
+        elif said:
+            troubles.append("%s (%s)" % (name, said.splitlines()[0]))
+    return IndexCheck(len(found) - len(troubles), tuple(failures), tuple(troubles))

@@ -249,11 +249,16 @@ def transaction(connection: Connection) -> t.Iterator[None]:
 
 def attempt(connection: Connection, statement: t.Any) -> str:
     """Execute outside a transaction what may fail; returns the server's sentence where it did."""
+    return attempt_with_code(connection, statement)[0]
+
+
+def attempt_with_code(connection: Connection, statement: t.Any) -> tuple[str, str]:
+    """The same, and the SQLSTATE; both are empty where it succeeded."""
     try:
         execute(connection, statement)
     except psycopg2.Error as error:
-        return str(error).strip()
-    return ""
+        return str(error).strip(), error.pgcode or ""
+    return "", ""
 
 
 def wait_until_ready(address: Address, database: str, application: str, seconds: float, alive: t.Callable[[], str]) -> None:

@@ -48,6 +48,9 @@ def _grants(acl: str, kind: str, owner: str) -> str:
     ) g), '')"""
 
 
+#: Which rules the snapshot is read by. Raise it with every change of a query, since what was read otherwise cannot be compared.
+FORMAT = 1
+
 #: One query for each kind of object; every query gives (key, definition).
 _QUERIES = (
     # schemas

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -23,19 +23,31 @@ ORDER BY 1
 """
 
 
-def read_sequences(connection: Connection) -> dict[str, int | None]:
+#: A sequence that somebody is changing is not waited for; who waits for it would let everybody wait who takes the next number.
+_LOCK_TIMEOUT = "SET lock_timeout = '2s'"
+
+
+def read_sequences(connection: Connection) -> dict[str, int | None] | None:
     """``{schema.sequence: last value}``, as they stand now: a sequence knows no snapshot
-    (https://www.postgresql.org/docs/current/functions-sequence.html)."""
-    return dict(rows(connection, _LAST_VALUES))
+    (https://www.postgresql.org/docs/current/functions-sequence.html). None where the server does not give them.
+
+    :param connection: a session outside any transaction, since each is locked until the end of it.
+    """
+    execute(connection, _LOCK_TIMEOUT)
+    found, refused = ask(connection, _LAST_VALUES)
+    execute(connection, "RESET lock_timeout")
+    return None if refused else dict(found)
 
 
-def unmoved(before: t.Mapping[str, int | None], after: t.Mapping[str, int | None]) -> dict[str, int | None]:
+def unmoved(before: t.Mapping[str, int | None] | None, after: t.Mapping[str, int | None] | None) -> dict[str, int | None]:
     """Those that nobody has used in between: of the others it is not known which value a dump has met."""
-    return {name: number for name, number in before.items() if name in after and after[name] == number}
+    return {name: number for name, number in (before or {}).items() if name in (after or {}) and (after or {})[name] == number}
 
 
-def differences(expected: t.Mapping[str, int | None], found: t.Mapping[str, int | None]) -> list[str]:
+def differences(expected: t.Mapping[str, int | None], found: t.Mapping[str, int | None] | None) -> list[str]:
     """One sentence for each sequence that does not stand where it was."""
+    if found is None:
+        return []
     return [
         "sequence %s stands at %s instead of %s" % (name, _place(found[name]), _place(number))
         if name in found

@@ -37,7 +37,7 @@ _BUILDING = re.compile(r"_next_([0-9]{8}T[0-9]{6}_[0-9a-f]{6})$")
 
 @dataclass(frozen=True)
 class Kept:
-    """A database that was replaced and is kept, closed to connections. ``at`` is UTC, RFC 3339."""
+    """A database that was replaced and is kept, closed to connections: one that is ``opened`` may be in use. ``at`` is UTC, RFC 3339."""
 
     name: str
     of: str
@@ -45,6 +45,7 @@ class Kept:
     by: str
     run_id: str
     size: int
+    opened: bool = False
 
 
 def building_name(database: str, run_id: str) -> str:
@@ -180,7 +181,8 @@ def _descriptions(connection: Connection, database: str) -> dict[str, dict[str, 
     """What is known of each database that ``database`` replaced. ``number`` counts them: a clock may jump back, and the one that was
     replaced last has to be the last one to be dropped."""
     found = {name: json.loads(description) for name, description in _database.read_own(connection, _KEPT).items()}
-    return {name: facts for name, facts in found.items() if facts["of"] == database}
+    # Somebody may have renamed one back by hand, and what is known of it went along.
+    return {name: facts for name, facts in found.items() if facts["of"] == database and name != database}
 
 
 def kept_databases(connection: Connection, database: str) -> list[Kept]:
@@ -188,14 +190,17 @@ def kept_databases(connection: Connection, database: str) -> list[Kept]:
     described = sorted(
         _descriptions(connection, database).items(), key=lambda item: (item[1].get("number", 0), item[1]["at"], item[0]), reverse=True
     )
+    opened = {name for (name,) in rows(connection, "SELECT datname FROM pg_database WHERE datallowconn")}
     return [
-        Kept(name, facts["of"], facts["at"], facts["by"], facts["run_id"], _database.size(connection, name)) for name, facts in described
+        Kept(name, facts["of"], facts["at"], facts["by"], facts["run_id"], _database.size(connection, name), name in opened)
+        for name, facts in described
     ]
 
 
 def drop_kept(connection: Connection, database: str, keep: int) -> list[str]:
-    """Drop all but the ``keep`` newest databases that ``database`` replaced, none where that is negative; returns their names."""
-    names = [item.name for item in kept_databases(connection, database)][keep:] if keep >= 0 else []
+    """Drop all but the ``keep`` newest databases that ``database`` replaced, none where that is negative, and none that takes connections;
+    returns their names."""
+    names = [item.name for item in kept_databases(connection, database)[keep:] if not item.opened] if keep >= 0 else []
     for name in names:
         _database.drop(connection, name)
     return names

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Policy
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import back_up
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -57,7 +56,7 @@ def _info(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Resul
 
 def _catalogue(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Result:
     published(folder)
-    return test_backups.listed(folder, verify=True, policy=Policy(keep_last=1))
+    return test_backups.listed(folder, verify=True, policy={"keep_last": 1})
 
 
 def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:

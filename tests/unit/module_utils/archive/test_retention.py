@@ -30,12 +30,16 @@ NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 def at(text: str, **changes: t.Any) -> Candidate:
     local = datetime.datetime.fromisoformat(text)
-    made = Candidate(text, "one", local.replace(tzinfo=UTC), local, proof=PROVED)
+    made = Candidate(text, True, local.replace(tzinfo=UTC), local, proof=PROVED)
     return replace(made, **changes)
 
 
 def kept(history: t.Iterable[Candidate], policy: Policy, now: datetime.datetime = NOW) -> list[str]:
     return sorted(name for name, reasons in why_kept(history, policy, now).items() if reasons)
+
+
+#: What is said of one backup that is good in every way.
+NEWEST = ["the newest", "the newest that is proved", "the newest proved that 'latest' can mean", "the newest that 'latest' can mean"]
 
 
 # --- the policy's words ---------------------------------------------------------------------------------------------------
@@ -45,7 +49,7 @@ def test_of_each_period_the_newest_is_kept() -> None:
     history = [at("2026-11-%02d %02d:00" % (day, hour)) for day in range(1, 24) for hour in (3, 9)]
     reasons = why_kept(history, Policy(keep_daily=2, keep_weekly=3, keep_monthly=1), NOW)
     assert {name: list(why) for name, why in reasons.items() if why} == {
-        "2026-11-23 09:00": ["the newest", "the newest that is proved", "daily 2026-11-23", "weekly 2026-W48", "monthly 2026-11"],
+        "2026-11-23 09:00": [*NEWEST, "daily 2026-11-23", "weekly 2026-W48", "monthly 2026-11"],
         "2026-11-22 09:00": ["daily 2026-11-22", "weekly 2026-W47"],
         "2026-11-15 09:00": ["weekly 2026-W46"],
     }
@@ -145,8 +149,8 @@ def test_nothing_goes_while_the_newest_is_not_proved() -> None:
 
 
 def test_one_that_does_not_come_back_stands_for_nothing() -> None:
-    history = [at("2026-11-23 09:00"), at("2026-11-22 09:00", proof=FAILED), at("2026-11-22 03:00"), at("2026-11-21 03:00", proof=FAILED)]
-    assert kept(history, Policy(keep_daily=3)) == ["2026-11-22 03:00", "2026-11-23 09:00"]
+    history = [at("2026-11-23 09:00"), at("2026-11-22 09:00", proof=FAILED), at("2026-11-22 03:00"), at("2026-11-20 03:00", proof=FAILED)]
+    assert kept(history, Policy(keep_daily=2)) == ["2026-11-22 03:00", "2026-11-22 09:00", "2026-11-23 09:00"]
 
 
 def test_what_was_made_before_an_operation_is_pinned() -> None:
@@ -179,11 +183,41 @@ def test_one_from_the_future_is_neither_removed_nor_the_newest() -> None:
     assert reasons["2026-11-23 03:00"][0] == "the newest" and not reasons["2026-11-22 03:00"]
 
 
-def test_each_server_has_its_own_history() -> None:
-    history = [at("2026-11-23 03:00"), at("2026-11-22 03:00", server="two"), at("2026-11-21 03:00", server="two")]
-    assert kept(history, Policy(keep_last=1)) == ["2026-11-22 03:00", "2026-11-23 03:00"]
+def test_what_another_server_made_is_left_alone() -> None:
+    history = [at("2026-11-23 03:00"), at("2026-11-22 03:00", own=False), at("2026-11-21 03:00", own=False)]
+    reasons = why_kept(history, Policy(keep_last=1), NOW)
+    assert reasons["2026-11-22 03:00"] == ("of another server: remove it by hand when nobody needs it any more",)
+    assert len(kept(history, Policy(keep_last=1))) == 3
 
 
+def test_the_state_that_a_restore_replaced_stands_for_nothing() -> None:
+    """Proved though it is, it is the damaged state: the last good one stays, and the newest of the good ones has to be proved too."""
+    replaced = at("2026-11-23 09:00", reason="before_restore")
+    history = [replaced, at("2026-11-23 03:00", proof=NONE), at("2026-11-22 03:00"), at("2026-11-21 03:00")]
+    reasons = why_kept(history, Policy(keep_last=1), NOW)
+    assert reasons["2026-11-21 03:00"] == ("the newest, '2026-11-23 03:00', is not proved",)
+    assert "the newest proved that 'latest' can mean" in reasons["2026-11-22 03:00"]
+
+
+def test_one_that_failed_goes_no_earlier_than_it_would_without_a_proof() -> None:
+    """Nobody deletes a history with a query that has a typing error."""
+    history = [at("2026-11-23 03:00"), *(at("2026-11-%02d 03:00" % day, proof=FAILED) for day in range(1, 23))]
+    assert len(kept(history, Policy(keep_daily=14))) == 14
+
+
+def test_of_a_period_the_proved_one_stays_as_well() -> None:
+    history = [at("2026-11-23 03:00"), at("2026-10-02 20:00", proof=NONE), at("2026-10-02 03:00"), at("2026-10-01 03:00")]
+    assert kept(history, Policy(keep_daily=2)) == ["2026-10-02 03:00", "2026-10-02 20:00", "2026-11-23 03:00"]
+
+
+def test_the_backup_of_a_replaced_database_outlives_it() -> None:
+    """Dropped after 30 days, and its backup the night after: what was promised to be there would be gone."""
+    history = [at("2026-11-23 03:00"), at("2026-10-10 03:00", reason="before_restore")]
+    assert len(kept(history, Policy(keep_last=1, kept_database_days=30))) == 2
+    assert len(kept(history, Policy(keep_last=1))) == 1
+
+
+AHEAD = datetime.timedelta(minutes=5)
 COUNTS = st.integers(min_value=-1, max_value=4)
 POLICIES = st.builds(
     Policy,
@@ -199,9 +233,9 @@ POLICIES = st.builds(
 )
 HISTORIES = st.lists(
     st.builds(
-        lambda hours, proof, reason, server, transaction, number: Candidate(
+        lambda hours, proof, reason, own, transaction, number: Candidate(
             "%d-%d" % (hours, number),
-            server,
+            own,
             NOW - datetime.timedelta(hours=hours),
             (NOW - datetime.timedelta(hours=hours)).replace(tzinfo=None),
             reason,
@@ -211,7 +245,7 @@ HISTORIES = st.lists(
         st.integers(-100, 20000),  # the clock was ahead, or set back
         st.sampled_from([PROVED, FAILED, NONE]),
         st.sampled_from(["", "", "nightly", "before_migration", "before_restore"]),
-        st.sampled_from(["one", "one", "two"]),
+        st.sampled_from([True, True, False]),
         st.integers(0, 1000),
         st.integers(0, 1000000),
     ),
@@ -225,26 +259,22 @@ def test_whatever_the_history_no_rule_is_broken(history: list[Candidate], policy
     reasons = why_kept(history, policy, NOW)
     assert set(reasons) == {candidate.id for candidate in history}
     gone = [candidate for candidate in history if not reasons[candidate.id]]
-    for server in {candidate.server for candidate in history}:
-        own = [
-            candidate for candidate in history if candidate.server == server and candidate.created <= NOW + datetime.timedelta(minutes=5)
-        ]
-        stays = [candidate for candidate in own if candidate not in gone]
-        if not own:
-            continue
-        newest = max(own, key=lambda candidate: (candidate.created, candidate.id))
-        assert newest in stays
-        assert max(candidate.transaction for candidate in stays) == max(candidate.transaction for candidate in own)
-        for proof in (PROVED,):
-            of_that = [candidate for candidate in own if candidate.proof == proof]
-            assert not of_that or max(of_that, key=lambda candidate: (candidate.created, candidate.id)) in stays
-        if newest.proof != PROVED and not policy.without_proof:
-            assert stays == own
-        if any(candidate.proof != FAILED and candidate.reason != "before_restore" for candidate in own):
-            assert any(candidate.proof != FAILED and candidate.reason != "before_restore" for candidate in stays)
-    assert all(candidate.created <= NOW + datetime.timedelta(minutes=5) for candidate in gone)
+    assert all(candidate.own and candidate.created <= NOW + AHEAD for candidate in gone)
     pinned = NOW - datetime.timedelta(days=policy.pin_days)
     assert not any(candidate.reason.startswith("before_") and candidate.created > pinned for candidate in gone)
+    own = sorted(
+        (candidate for candidate in history if candidate.own and candidate.created <= NOW + AHEAD),
+        key=lambda candidate: (candidate.created, candidate.id),
+        reverse=True,
+    )
+    stays = [candidate for candidate in own if candidate not in gone]
+    regular = [candidate for candidate in own if candidate.reason != "before_restore"]
+    good = [candidate for candidate in regular if candidate.proof != FAILED]
+    for kind in (own, regular and good, [c for c in own if c.proof == PROVED], [c for c in good if c.proof == PROVED]):
+        assert not kind or kind[0] in stays
+    assert not own or max(candidate.transaction for candidate in stays) == max(candidate.transaction for candidate in own)
+    if any(kind and kind[0].proof != PROVED for kind in (own, regular)) and not policy.without_proof:
+        assert stays == own
 
 
 @given(HISTORIES, POLICIES)
@@ -258,7 +288,7 @@ def test_what_is_left_is_left_the_next_time(history: list[Candidate], policy: Po
 
 @given(HISTORIES, POLICIES)
 def test_every_day_that_the_policy_names_has_its_backup(history: list[Candidate], policy: Policy) -> None:
-    good = [c for c in history if c.server == "one" and c.created <= NOW and c.proof != FAILED and c.reason != "before_restore"]
+    good = [c for c in history if c.own and c.created <= NOW and c.proof != FAILED and c.reason != "before_restore"]
     days = sorted({candidate.local.date() for candidate in good}, reverse=True)
     wanted = days if policy.keep_daily == UNLIMITED else days[: policy.keep_daily]
     reasons = why_kept([c for c in history if c.created <= NOW], policy, NOW)

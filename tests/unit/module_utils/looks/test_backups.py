@@ -10,16 +10,18 @@ import re
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, PROVED
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Policy
 from ansible_collections.dbops.postgres.plugins.module_utils.looks._backups import list_backups
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
 from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
+from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_retention import NEWEST
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation, published
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations.test_pruning import server
 
 
-def listed(folder: Path, verify: bool = False, policy: Policy | None = None) -> Result:
+def listed(folder: Path, verify: bool = False, policy: dict[str, t.Any] | None = None) -> Result:
     return list_backups(operation(folder, t.cast(t.Any, server())), verify, policy)
 
 
@@ -52,11 +54,11 @@ def test_a_row_tells_age_size_proof_and_why_it_is_kept(tmp_path: Path) -> None:
     backups = operation(tmp_path).archive.catalogue("chat")[0]
     written(tmp_path, backups[0], proof_of(backups[0]))
     written(tmp_path, backups[2], proof_of(backups[2], FAILED))
-    result = listed(tmp_path, policy=Policy(keep_daily=1))
+    result = listed(tmp_path, policy={"keep_daily": 1})
     rows = [re.split(r"  +", line) for line in result.summary[1:5]]
     assert [[row[0], row[1], row[4], row[5]] for row in rows] == [
         ["backup", "age", "proved", "kept because"],
-        ["chat_20261123_030000", "3 h", "2026-11-23T04:00:00Z", "the newest, the newest that is proved, daily 2026-11-23"],
+        ["chat_20261123_030000", "3 h", "2026-11-23T04:00:00Z", ", ".join([*NEWEST, "daily 2026-11-23"])],
         ["chat_20261122_030000", "1 d 3 h", "no", "nothing: prune_backups.yml removes it"],
         ["chat_20261120_030000", "3 d 3 h", "FAILED 2026-11-23T04:00:00Z", "nothing: prune_backups.yml removes it"],
     ]
@@ -68,6 +70,15 @@ def test_without_a_policy_nothing_is_said_about_removing(tmp_path: Path) -> None
     published(tmp_path)
     result = listed(tmp_path)
     assert "kept" not in result.summary[1] and result.facts["kept_because"] == {}
+
+
+@pytest.mark.parametrize("policy", [{"keep_daily": 0, "pin_days": 30}, {"keep_daily": 1, "time_zone": "Mars"}])
+def test_a_policy_that_makes_no_sense_does_not_keep_the_table_away(tmp_path: Path, policy: dict[str, t.Any]) -> None:
+    published(tmp_path)
+    running = operation(tmp_path, t.cast(t.Any, server()))
+    result = list_backups(running, False, policy)
+    assert "chat_20261123_030000" in result.summary[2] and "kept because" not in result.summary[1]
+    assert running.warnings[0].startswith("Why each backup is kept cannot be told.")
 
 
 def test_a_proof_that_was_changed_is_said_to_be(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._verific
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import Limits, available_memory, plan_server, roles_of
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
-from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties
+from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Properties, Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
 from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
@@ -68,7 +68,10 @@ class Stage:
     def verify(self, select: str = "newest", check_mode: bool = False) -> Result:
         docker = FakeDocker(LIVE, images=IMAGES)
         self.operation = operation(self.folder, FakeConnection(), docker, risk=Risk.PROVE, check_mode=check_mode)
-        return verify_backups(self.operation, select, ProofOptions(limits=Limits("memory")))
+        try:
+            return verify_backups(self.operation, select, ProofOptions(limits=Limits("memory")))
+        finally:
+            self.operation.close()
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_what_is_chosen(stage: Stage, tmp_path: Path) -> None:
     assert choose(stage.backups, "newest") == [newest]
     assert choose(stage.backups, "all") == stage.backups
     assert choose(stage.backups, "unverified") == [oldest]
-    assert choose(stage.backups, "random", lambda backups: backups[1]) == [middle]
+    assert choose(stage.backups, "random", draw=lambda backups: backups[1]) == [middle]
     assert choose(stage.backups, "chat_20261121_030000") == [oldest]
     with pytest.raises(DbopsError, match=r"no backup 'yesterday' \(dbops_verify_select: .*The newest: chat_20261123_030000"):
         choose(stage.backups, "yesterday")
@@ -194,7 +197,8 @@ def test_where_there_is_none_the_line_that_gets_one_is_said() -> None:
         (Limits(), 24 * 2**30, True),
         (Limits(), 3 * 2**30, False),
         (Limits(memory=2**30), 2**40, False),
-        (Limits(memory=4 * 2**30), 0, True),
+        (Limits(memory=4 * 2**30), 24 * 2**30, True),
+        (Limits(memory=4 * 2**30), 3 * 2**30, False),
     ],
 )
 def test_where_the_copy_lies(monkeypatch: pytest.MonkeyPatch, limits: Limits, available: int, in_memory: bool) -> None:
@@ -205,9 +209,16 @@ def test_where_the_copy_lies(monkeypatch: pytest.MonkeyPatch, limits: Limits, av
     assert plan.machine.room == (int(1.5 * 2**30) if in_memory else 0)
 
 
-def test_too_little_room_on_the_disk_is_said_beforehand() -> None:
-    with pytest.raises(DbopsError, match=r"too little room on the engine's volume.*-e dbops_verify_place=memory"):
-        planned({"sha256:server": image("sha256:server")}, Limits("disk"), database_size=2**60)
+def test_too_little_room_is_said_beforehand_with_what_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {"sha256:server": image("sha256:server")}
+    monkeypatch.setattr(_proof_server, "_free_space", lambda _folder: 2**30)
+    for available, advised in ((2**40, True), (2**30, False)):
+        monkeypatch.setattr(_proof_server, "available_memory", lambda available=available: available)
+        with pytest.raises(DbopsError, match="too little room on the engine's volume") as refused:
+            planned(images, Limits("disk"), database_size=2**33)
+        assert ("-e dbops_verify_place=memory" in refused.value.message) is advised
+    with pytest.raises(DbopsError, match=r"too little memory on the host.*-e dbops_verify_place=disk"):
+        planned(images, Limits("memory"), database_size=2**33)
 
 
 def test_memory_is_what_the_kernel_says(tmp_path: Path) -> None:
@@ -227,13 +238,49 @@ def test_an_earlier_manifest_knows_names_only_and_lets_them_do_all() -> None:
 # --- what is compared -----------------------------------------------------------------------------------------------------
 
 
-def test_the_databases_own_properties_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = properties(comment="another", tablespace="dbops_memory", settings=())
-    monkeypatch.setattr(_proof_restore._database, "read_properties", lambda _connection, _name: there)
+def test_the_databases_own_properties_are_compared_in_any_order_and_no_value_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = properties(settings=(Setting("", "app.jwt_secret", "hidden-word"), Setting("reader", "search_path", "a")))
+    there = replace(mine, comment="another", tablespace="dbops_memory", settings=mine.settings[::-1], grants=(mine.grants or ())[::-1])
+
+    def compared(found_there: Properties) -> list[str]:
+        monkeypatch.setattr(_proof_restore._database, "read_properties", lambda _connection, _name: found_there)
+        found = Findings()
+        _proof_restore._compare_properties(manifest(properties=mine), t.cast(t.Any, None), "chat", found)
+        return found.failures
+
+    assert compared(there) == ["the database's comment is not what it was"]
+    assert compared(replace(mine, settings=())) == [
+        "the database's setting app.jwt_secret is not what it was",
+        "the database's setting search_path is not what it was",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "held_against_it"),
+    [
+        ("~ extension hstore: version 1.7 in public -> version 1.8 in public", 170005, False),
+        ("- index public.half CREATE INDEX half ON public.users (id) INVALID", 170005, False),
+        ("- index public.whole CREATE INDEX whole ON public.users (id)", 170005, True),
+        ("~ schema public: owner app -> owner postgres", 140012, False),
+        ("~ schema public: owner app -> owner postgres", 170005, True),
+        ("~ constraint kind on public.users: CHECK (((a)::text = ANY ((ARRAY['x'::varchar])::text[]))) -> CHECK (x)", 170005, False),
+        ("~ materialized view public.report: SELECT 1 -> SELECT (1)", 170005, False),
+        ("~ column public.users.at: timestamptz default now() -> timestamptz default (now())", 170005, False),
+        ("~ column public.users.id: integer -> bigint", 170005, True),
+        ("~ table public.users: owner chat -> owner postgres", 170005, True),
+        ("+ table public.more", 170005, True),
+    ],
+)
+def test_what_a_restore_makes_otherwise_on_purpose_is_not_held_against_it(line: str, version: int, held_against_it: bool) -> None:
+    """See planetscale/migration-scripts#75 for what a CHECK becomes on its way through a dump."""
+    assert (not _proof_restore._as_it_should_be(line, version)) is held_against_it
+
+
+def test_a_schema_that_was_read_by_other_rules_is_not_compared() -> None:
+    backup = Backup("/nowhere", manifest(schema_format=2))
     found = Findings()
-    _proof_restore._compare_properties(manifest(properties=properties()), t.cast(t.Any, None), "chat", found)
-    assert [failure.split(" is ")[0] for failure in found.failures] == ["the database's comment", "the database's settings"]
-    assert isinstance(there, Properties)
+    _proof_restore._compare_schema(backup, t.cast(t.Any, None), found)
+    assert found.failures == [] and "by other rules" in found.not_compared[0]
 
 
 def asked(queries: t.Sequence[Query], **answers: t.Any) -> Findings:
@@ -245,7 +292,7 @@ def asked(queries: t.Sequence[Query], **answers: t.Any) -> Findings:
     return found
 
 
-def test_the_operators_queries_are_asked_and_their_answers_compared() -> None:
+def test_the_operators_queries_are_asked_and_say_nothing_about_the_backup() -> None:
     queries = [Query(name, name, expected) for name, expected in (("admins", "true"), ("users", "3"), ("nobody", ""), ("many", "1"))]
     found = asked(
         [*queries, Query("broken", "broken", "1")],
@@ -255,25 +302,57 @@ def test_the_operators_queries_are_asked_and_their_answers_compared() -> None:
         many=[(1,), (1,)],
         broken=psycopg2.Error("no"),
     )
-    assert found.failures == [
+    assert found.unmet == [
         "the query 'users' gave '4' instead of '3'",
         "the query 'many' has to give one value, not 2 rows",
         "the query 'broken' failed: no",
     ]
-    assert found.compared == ["5 of the operator's own queries"]
+    assert found.failures == [] and found.compared == ["5 questions of the operator's own"]
     assert asked([]).compared == []
 
 
-def test_a_server_that_gave_up_says_nothing_about_the_backup() -> None:
+def test_only_what_is_said_of_the_archive_is_held_against_the_backup() -> None:
     sandbox = Sandbox(container("proof"), "x", ADDRESS, "chat", "x")
     running = operation("/nowhere", docker=FakeDocker(LIVE, container("proof")))
-    _proof_restore._require_server(running, sandbox, DbopsError("pg_restore failed: unexpected end of file"))
-    for error in (DbopsError("pg_restore failed", output="could not extend file: No space left on device"), DbopsError("out of memory")):
+    _proof_restore._require_server(running, sandbox, DbopsError("pg_restore failed", output="could not read from input file: end of file"))
+    for said in (
+        "No space left on device",
+        "out of memory",
+        "no message",
+        "connection to server failed: in recovery mode",
+        "out of shared memory",
+    ):
         with pytest.raises(EngineError, match="says nothing about the backup"):
-            _proof_restore._require_server(running, sandbox, error)
+            _proof_restore._require_server(running, sandbox, DbopsError("pg_restore failed", output=said))
     gone = operation("/nowhere", docker=FakeDocker(LIVE))
     with pytest.raises(EngineError, match="-e dbops_verify_place=disk"):
-        _proof_restore._require_server(gone, sandbox, DbopsError("x"))
+        _proof_restore._require_server(gone, sandbox, DbopsError("could not read from input file"))
+
+
+def test_no_row_and_no_secret_is_written_down() -> None:
+    running = operation("/nowhere", docker=FakeDocker(LIVE))
+    running.redactor.add("hidden-word")
+    said = 'could not create unique index "a"  DETAIL:  Key (email)=(ann@example.com) is duplicated.'
+    assert _proof_restore._shown(running, said) == 'could not create unique index "a"'
+    assert "hidden-word" not in _proof_restore._shown(running, "setting hidden-word")
+
+
+def test_what_is_expected_and_does_not_hold_fails_the_run_but_marks_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    unmet = ("the query 'users' gave '4' instead of '3'",)
+    whole = _verification.prove
+    monkeypatch.setattr(_verification, "prove", lambda *given: replace(whole(*given), unmet=unmet))
+    with pytest.raises(DbopsError, match="which says nothing about the backup: the query 'users' gave '4'") as failed:
+        stage.verify()
+    assert failed.value.details["unmet"] == {"chat_20261123_030000": list(unmet)}
+    assert read_proof(stage.backups[0]).state == PROVED
+
+
+def test_what_another_server_made_or_a_clock_that_was_ahead_is_meant_by_its_id_only(stage: Stage) -> None:
+    published(stage.folder, id="chat_20991123_030000", created="2099-11-23T03:00:00Z")
+    published(stage.folder, id="chat_20261125_030000", created="2026-11-25T03:00:00Z", server_identifier="42")
+    stage.verify()
+    stage.verify("chat_20261125_030000")
+    assert stage.tried == ["chat_20261123_030000", "chat_20261125_030000"]
 
 
 # --- the options ----------------------------------------------------------------------------------------------------------

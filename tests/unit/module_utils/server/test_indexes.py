@@ -23,9 +23,18 @@ def test_every_index_is_looked_into() -> None:
     assert checked() == IndexCheck(2)
 
 
+class Corrupted(psycopg2.Error):
+    pgcode = "XX002"
+
+
 def test_a_damaged_one_is_named() -> None:
-    found = checked(**{"bt_index_check(12": psycopg2.Error('item order invariant violated for index "two"\nDETAIL: x')})
+    found = checked(**{"bt_index_check(12": Corrupted('item order invariant violated for index "two"\nDETAIL: x')})
     assert found == IndexCheck(2, ('index public.two is damaged: item order invariant violated for index "two"',))
+
+
+def test_a_server_that_goes_is_no_damage() -> None:
+    found = checked(**{"bt_index_check(12": psycopg2.Error("server closed the connection unexpectedly")})
+    assert found == IndexCheck(1, (), ("public.two (server closed the connection unexpectedly)",))
 
 
 def test_without_the_extension_it_is_said() -> None:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import psycopg2
+
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import differences, read_sequences, unmoved
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection
 
@@ -13,6 +15,14 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import Fak
 def test_they_are_read_by_name() -> None:
     connection = FakeConnection({"pg_sequence_last_value": [("public.a", 7), ("public.b", None)]})
     assert read_sequences(connection) == {"public.a": 7, "public.b": None}  # type: ignore[arg-type]
+
+
+def test_one_that_somebody_is_changing_is_not_waited_for() -> None:
+    connection = FakeConnection({"pg_sequence_last_value": psycopg2.Error("canceling statement due to lock timeout")})
+    assert read_sequences(connection) is None  # type: ignore[arg-type]
+    assert connection.statements[0] == "SET lock_timeout = '2s'" and connection.statements[-1] == "RESET lock_timeout"
+    assert unmoved(None, {"a": 1}) == unmoved({"a": 1}, None) == {}
+    assert differences({"a": 7}, None) == []
 
 
 def test_those_that_moved_meanwhile_are_left_out() -> None:
