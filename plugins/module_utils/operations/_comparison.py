@@ -19,7 +19,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server import _cont
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, digest_large_objects
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_large_objects, differences
-from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import difference, fingerprint, read_snapshot, render
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
+    Snapshot,
+    difference,
+    fingerprint,
+    in_one_wording,
+    read_snapshot,
+    render,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
@@ -45,7 +52,10 @@ def differs_in_schema(backup: Backup, connection: Connection) -> list[str]:
     if fingerprint(snapshot) == backup.manifest.schema_fingerprint:
         return []
     with open(os.path.join(backup.path, SCHEMA), encoding="utf-8") as stream:
-        return render(difference(json.load(stream), snapshot)) or ["its fingerprint is not that of the backup's file '%s'" % SCHEMA]
+        made: Snapshot = json.load(stream)
+    if fingerprint(made) != backup.manifest.schema_fingerprint:
+        return ["- what it was: the backup's file '%s' is not the one that its manifest tells of" % SCHEMA]
+    return render(difference(in_one_wording(made), snapshot))  # an earlier version left each in its own words
 
 
 def differs_in_contents(backup: Backup, held: Contents, connection: Connection) -> list[str]:

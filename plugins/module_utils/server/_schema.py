@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._wording import canonical
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -47,6 +48,12 @@ def _grants(acl: str, kind: str, owner: str) -> str:
         GROUP BY 1
     ) g), '')"""
 
+
+#: What begins the key of a definition that may hold an expression.
+_WITH_EXPRESSIONS = (
+    *("column ", "constraint ", "domain ", "index ", "materialized view ", "policy ", "rule ", "statistics ", "trigger ", "view "),
+    *("type ", "publication "),
+)
 
 #: Which rules the snapshot is read by. Raise it with every change of a query, since what was read otherwise cannot be compared.
 FORMAT = 1
@@ -240,7 +247,12 @@ def read_snapshot(connection: Connection) -> Snapshot:
     for query in _QUERIES:
         for key, definition in rows(connection, query):
             snapshot[key] = definition
-    return snapshot
+    return in_one_wording(snapshot)
+
+
+def in_one_wording(snapshot: Snapshot) -> Snapshot:
+    """A copy from a dump may have the same expressions in other words."""
+    return {key: canonical(definition) if key.startswith(_WITH_EXPRESSIONS) else definition for key, definition in snapshot.items()}
 
 
 def fingerprint(snapshot: Snapshot) -> str:
