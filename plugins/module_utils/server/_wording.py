@@ -60,7 +60,8 @@ def _with_casts_inside(text: str) -> str:
 
 def _items(text: str, position: int) -> tuple[list[str], int]:
     """The items of an array up to its closing bracket, and where that is."""
-    items, begin, depth = [], position, 0
+    items: list[str] = []
+    begin, depth = position, 0
     while position < len(text):
         quoted = _QUOTED.match(text, position)
         if quoted:
