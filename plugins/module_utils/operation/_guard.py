@@ -31,7 +31,7 @@ class Risk(enum.Enum):
     """What an operation can do to a database."""
 
     READ = "reads only"
-    SAVE = "writes backups, never the database"
+    SAVE = "writes or removes backups, never the live database"
     PROVE = "writes beside backups what is known of them; nobody has to wait for it"
     FORWARD = "changes the database the way it is meant to"
     OVERWRITE = "replaces or adds data: needs consent wherever the database is not proved to be disposable"
