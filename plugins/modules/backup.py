@@ -51,6 +51,12 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  role_passwords:
+    description:
+      - Whether the manifest, which only the SSH user may read, also holds what checks the passwords of the roles (SCRAM verifiers, never a
+        password or an MD5 hash), so that they can log in on a new server as before. It needs a superuser.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -132,7 +138,8 @@ def backup(operation: Operation, params: dict[str, t.Any]) -> Result:
         raise DbopsError(
             "The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason
         )
-    return back_up(operation, BackupOptions(reason, params["jobs"], params["check_restorable"], content_hash=params["content_hash"]))
+    options = BackupOptions(reason, params["jobs"], params["check_restorable"], "", params["content_hash"], params["role_passwords"])
+    return back_up(operation, options)
 
 
 def main() -> None:
@@ -143,6 +150,7 @@ def main() -> None:
             "reason": {"type": "str"},
             "jobs": {"type": "int", "default": 2},
             "check_restorable": {"type": "bool", "default": True},
+            "role_passwords": {"type": "bool", "default": False},
             "content_hash": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         },
     )

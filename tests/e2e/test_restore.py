@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +17,7 @@ import pexpect
 import pytest
 
 from controller import ROOT, CheckThenRun, Controller
+from faults import journal
 from stack import Server, Stack, command
 
 CONSENT = "restore:chat"
@@ -187,6 +190,36 @@ def test_roles_that_are_not_there_are_named_made_or_left_out(v2: None, controlle
         production.do('REASSIGN OWNED BY "READWRITE_test" TO postgres', 'DROP OWNED BY "READWRITE_test"', 'DROP ROLE "READWRITE_test"')
     finally:
         stack.as_deploy(f"rm {path}")
+
+
+@pytest.mark.core
+def test_roles_come_back_as_the_backup_knows_them(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    """What a server that never had them needs: rights, memberships, settings, and logins that go on working."""
+    gone = "DO $$ BEGIN IF to_regrole('app_group') IS NOT NULL THEN DROP OWNED BY app_group; DROP ROLE app_group, app_login; END IF; END $$"
+    production.do(
+        *(gone, "SET password_encryption = 'scram-sha-256'", "CREATE ROLE app_group"),
+        "CREATE ROLE app_login LOGIN CREATEDB PASSWORD 'a word of hers' CONNECTION LIMIT 7 IN ROLE app_group",
+        *("ALTER ROLE app_login SET work_mem = '7MB'", "ALTER TABLE users OWNER TO app_group"),
+    )
+    try:
+        made = controller.run("backup", "-l", "production", dbops_backup_role_passwords=True)
+        assert made.ok, made.output
+        manifest = json.loads(stack.as_deploy(f"cat {made.result()['backup']['path']}/manifest.json").stdout)
+        [login] = [role for role in manifest["role_definitions"] if role["name"] == "app_login"]
+        assert login["verifier"].startswith("SCRAM-SHA-256$")
+        production.do("ALTER TABLE users OWNER TO postgres", gone)
+        wanted = {"dbops_restore_backup": "latest", "dbops_confirm": CONSENT}
+        assert not controller.run("restore", "-l", "production", **wanted).ok
+        done = controller.run("restore", "-l", "production", **wanted, dbops_restore_missing_roles="create")
+        assert done.ok, done.output
+        assert login["verifier"] not in made.output + done.output and login["verifier"] not in json.dumps(journal(stack, production))
+        with contextlib.closing(
+            production.connect(user="app_login", password="a word of hers")
+        ) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('work_mem'), count(*) FROM users")
+            assert cursor.fetchone() == ("7MB", production.tables()["users"])
+    finally:
+        production.do("ALTER TABLE users OWNER TO postgres", gone)
 
 
 def test_a_backup_that_is_not_there_is_not_guessed(backup: str, controller: Controller, stack: Stack) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server import _data
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, digest_large_objects, read_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, give_up, rows, sql, value
-from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import family
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role, family, with_verifiers
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import FORMAT as SCHEMA_FORMAT
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
@@ -121,7 +121,7 @@ def describe_contents(
         contents=held.digests,
         contents_unknown=unknown,
         large_objects_digest="" if unknown else digest_large_objects(connection),
-        role_definitions=family(connection, roles),
+        role_definitions=_definitions(operation, connection, roles, options),
         preload_libraries=_database.preload_libraries(connection),
         superuser=str(value(connection, "SELECT rolname FROM pg_roles WHERE oid = 10") or ""),
         schema_format=SCHEMA_FORMAT,
@@ -165,6 +165,21 @@ def roles_in_use(connection: Connection, properties: _database.Properties) -> tu
     names.update(grant.grantee for grant in properties.grants or () if grant.grantee)
     names.update(setting.role for setting in properties.settings if setting.role)
     return tuple(sorted(names))
+
+
+def _definitions(operation: Operation, connection: Connection, names: t.Sequence[str], options: BackupOptions) -> tuple[Role, ...]:
+    roles = family(connection, names)
+    if not options.role_passwords:
+        return roles
+    complete = with_verifiers(connection, roles)
+    if complete is None:
+        operation.warnings.append(
+            "The roles' passwords are not in the backup, since only a superuser may read what checks them: connect as one (dbops_user), or set"
+            " dbops_backup_role_passwords to false."
+        )
+    for role in complete or ():
+        operation.redactor.add(role.verifier)
+    return complete or roles
 
 
 def _describe_backend(operation: Operation) -> dict[str, str]:

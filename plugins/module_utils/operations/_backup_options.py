@@ -6,21 +6,19 @@
 
 from __future__ import annotations
 
-import typing as t
 from dataclasses import dataclass
-
-if t.TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class BackupOptions:
     """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers. ``check_restorable``: try its definitions in a
     sandbox, unless they are known to be restorable. ``of``: the database that holds the contents, where it has another name.
-    ``content_hash``: whether what each table holds is digested: ``always``, ``never``, or ``auto`` by the size."""
+    ``content_hash``: whether what each table holds is digested: ``always``, ``never``, or ``auto`` by the size. ``role_passwords``: whether the
+    verifiers of the roles' passwords are kept."""
 
     reason: str = ""
     jobs: int = 2
     check_restorable: bool = False
     of: str = ""
     content_hash: str = "auto"
+    role_passwords: bool = False

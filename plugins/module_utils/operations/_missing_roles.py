@@ -54,8 +54,14 @@ def require_roles(operation: Operation, name: str, missing: tuple[str, ...], cho
         )
     if made and choice == CREATE:
         operation.warnings.append(
-            "Roles that '%s' needs and this server does not have are made, without passwords: %s. For those that an application uses, type:"
-            " ALTER ROLE ... LOGIN PASSWORD ..." % (name, ", ".join(_described(role) for role in made))
+            "Roles that '%s' needs and this server does not have are made: %s.%s"
+            % (
+                name,
+                ", ".join(_described(role) for role in made),
+                ""
+                if all(role.verifier for role in made if "LOGIN" in role.attributes)
+                else " Those without a password that an application uses need one: ALTER ROLE ... LOGIN PASSWORD ...",
+            )
         )
     elif missing:
         operation.warnings.append(
@@ -65,6 +71,8 @@ def require_roles(operation: Operation, name: str, missing: tuple[str, ...], cho
 
 
 def create_roles(operation: Operation, roles: t.Sequence[Role]) -> None:
+    for role in roles:
+        operation.redactor.add(role.verifier)
     if roles:
         make_roles(operation.maintenance, roles, without_settings=lambda _name: False)
 
@@ -95,6 +103,7 @@ def without(properties: _database.Properties, roles: t.Collection[str], user: st
 
 def _described(role: Role) -> str:
     rights = [word for word in role.attributes if word != "INHERIT"] + ["member of " + each.role for each in role.memberships]
+    rights += ["with its password"] if role.verifier else []
     return "%s (%s)" % (role.name, ", ".join(rights) or "without login")
 
 

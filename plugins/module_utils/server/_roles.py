@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The roles of a server, to make them anew elsewhere, without their passwords."""
+"""The roles of a server, to make them anew elsewhere; of their passwords, where that is asked for, only what checks them."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting, assignment
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -48,13 +48,15 @@ class Membership:
 
 @dataclass(frozen=True)
 class Role:
-    """``attributes``: the words of ``CREATE ROLE`` that it has (``LOGIN``); ``settings``: those of ``ALTER ROLE ... SET``."""
+    """``attributes``: the words of ``CREATE ROLE`` that it has (``LOGIN``); ``settings``: those of ``ALTER ROLE ... SET``. ``verifier``: checks its
+    password, and does not tell it."""
 
     name: str
     attributes: tuple[str, ...]
     connection_limit: int = -1
     memberships: tuple[Membership, ...] = ()
     settings: tuple[Setting, ...] = ()
+    verifier: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, t.Any]) -> Role:
@@ -64,6 +66,7 @@ class Role:
             data["connection_limit"],
             tuple(Membership(**membership) for membership in data["memberships"]),
             tuple(Setting(**setting) for setting in data["settings"]),
+            data.get("verifier", ""),
         )
 
 
@@ -92,8 +95,18 @@ def family(connection: Connection, names: t.Iterable[str]) -> tuple[Role, ...]:
     return tuple(role for role in read_roles(connection) if role.name in related)
 
 
+def with_verifiers(connection: Connection, roles: t.Sequence[Role]) -> tuple[Role, ...] | None:
+    """The same, with what checks their passwords, as far as it is SCRAM: an MD5 hash is as good as the password itself
+    (https://www.postgresql.org/docs/current/auth-password.html). None where this role may not read them."""
+    if not value(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
+        return None
+    query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) AND rolpassword LIKE 'SCRAM-SHA-256$%%'"
+    found = dict(rows(connection, query, ([role.name for role in roles],)))
+    return tuple(replace(role, verifier=found.get(role.name, "")) for role in roles)
+
+
 def make_roles(connection: Connection, roles: t.Sequence[Role], without_settings: t.Callable[[str], bool]) -> None:
-    """Make those roles that a server lacks, with attributes and memberships, but no password.
+    """Make those roles that a server lacks, with attributes and memberships, and a password where what checks it is known.
 
     Settings go along, also those of roles that it has, except for those whose name ``without_settings`` picks out.
     """
@@ -116,9 +129,10 @@ def make_roles(connection: Connection, roles: t.Sequence[Role], without_settings
 
 def create_statement(role: Role) -> sql.Composed:
     words = [word if word in role.attributes else "NO" + word for _column, word in _ATTRIBUTES]
-    return sql.SQL("CREATE ROLE {} WITH " + " ".join(words) + " CONNECTION LIMIT {}").format(
+    statement = sql.SQL("CREATE ROLE {} WITH " + " ".join(words) + " CONNECTION LIMIT {}").format(
         sql.Identifier(role.name), sql.Literal(role.connection_limit)
     )
+    return statement + sql.SQL(" PASSWORD {}").format(sql.Literal(role.verifier)) if role.verifier else statement
 
 
 def _read_memberships(connection: Connection) -> dict[str, list[Membership]]:

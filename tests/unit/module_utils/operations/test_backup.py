@@ -276,3 +276,23 @@ def test_the_estimate_grows_with_the_database(stage: Stage, monkeypatch: pytest.
 def test_a_backup_of_another_server_says_nothing_about_the_room(stage: Stage) -> None:
     published(stage.folder, server_identifier="42")
     assert _backup.estimate_space(stage.operation()).basis == "the size of the tables, uncompressed"
+
+
+def test_passwords_are_kept_where_that_is_asked_for_and_may_be_read(stage: Stage) -> None:
+    verifier = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"
+    stage.database.answers.update(
+        {
+            "RECURSIVE": [("chat_owner",)],
+            "rolconnlimit": [("chat_owner", -1, False, True, False, False, True, False, False)],
+            "FROM pg_authid": [("chat_owner", verifier)],
+        }
+    )
+    made = []
+    for number, options in enumerate((BackupOptions(), BackupOptions(role_passwords=True), BackupOptions(role_passwords=True))):
+        stage.database.answers["has_table_privilege"] = [(number == 2,)]
+        running = stage.operation()
+        made.append((running, make_backup(running, options).manifest.role_definitions[0].verifier))
+        running.close()
+    assert [found for _running, found in made] == ["", "", verifier]
+    assert [any("only a superuser may read" in text for text in running.warnings) for running, _found in made] == [False, True, False]
+    assert verifier not in made[2][0].redactor.text("it is %s" % verifier)

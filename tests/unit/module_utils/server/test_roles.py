@@ -11,7 +11,14 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
-from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Membership, Role, family, make_roles, read_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import (
+    Membership,
+    Role,
+    family,
+    make_roles,
+    read_roles,
+    with_verifiers,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection
 
@@ -63,6 +70,24 @@ def test_missing_roles_are_made_with_what_they_may_do() -> None:
         'GRANT "readers" TO "reader" WITH ADMIN OPTION',
         "ALTER ROLE \"reader\" SET \"search_path\" TO '$user', 'app'",
     ]
+
+
+VERIFIER = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"
+
+
+def test_of_a_password_only_what_checks_it_is_read_and_only_scram() -> None:
+    source: t.Any = FakeConnection({"has_table_privilege": [(True,)], "FROM pg_authid": [("reader", VERIFIER)]})
+    ann, reader = with_verifiers(source, (ANN, READER)) or ()
+    assert (ann.verifier, reader.verifier) == ("", VERIFIER)
+    assert "LIKE 'SCRAM-SHA-256$%%'" in source.said("FROM pg_authid")[0]
+    assert with_verifiers(t.cast(t.Any, FakeConnection({"has_table_privilege": [(False,)]})), (ANN,)) is None
+    assert Role.from_json(json.loads(json.dumps(asdict(reader)))) == reader
+
+
+def test_a_role_is_made_with_what_checks_its_password() -> None:
+    destination: t.Any = FakeConnection()
+    make_roles(destination, (Role("reader", ("LOGIN",), verifier=VERIFIER),), without_settings=lambda _name: True)
+    assert destination.statements[1].endswith(" LOGIN NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 PASSWORD '%s'" % VERIFIER)
 
 
 def test_what_a_role_is_a_member_of_but_is_not_there_is_passed_over() -> None:
