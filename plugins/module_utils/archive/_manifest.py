@@ -71,13 +71,28 @@ class Restorable:
 
 
 @dataclass(frozen=True)
+class ServicePart:
+    """A container that the service consists of: what it ran, by which a registry knows it, and where Compose has it from. No secrets: names of
+    files only. The files are those of the host, comma-separated; all but the first three are empty where they are not known."""
+
+    container: str
+    image: str
+    image_id: str
+    digest: str = ""
+    compose_project: str = ""
+    compose_service: str = ""
+    compose_files: str = ""
+    env_files: str = ""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a backup holds and how it was made. Times are UTC, RFC 3339; sizes in bytes.
 
     ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup. ``contents``: what each
     table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why. ``roles``: those that are needed to
     restore it; ``role_definitions``: these and who may work with what is theirs, without passwords. ``sequences``: where those stood that
-    nobody used while the dump was made. ``superuser``: the role that the server was made with. ``schema_format``: by which rules the schema
+    nobody used while the dump was made. ``service``: what else has to run. ``superuser``: the role that the server was made with. ``schema_format``: by which rules the schema
     was read (``server._schema.FORMAT``).
     """
 
@@ -120,6 +135,7 @@ class Manifest:
     role_definitions: tuple[Role, ...] = ()
     preload_libraries: str | None = None
     superuser: str = ""
+    service: tuple[ServicePart, ...] = ()
     schema_format: int = 1
 
     @property
@@ -142,6 +158,7 @@ class Manifest:
                 properties=Properties.from_json(data["properties"]),
                 tables=tuple(TableRows(**table) for table in data["tables"]),
                 files=tuple(FileEntry(**entry) for entry in data["files"]),
+                service=tuple(ServicePart(**part) for part in data.get("service", ())),
                 role_definitions=tuple(map(Role.from_json, data.get("role_definitions", ()))),
                 restorable=Restorable.from_json(data["restorable"]) if "restorable" in data else Restorable(),
             )

@@ -79,12 +79,13 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """What ``docker image inspect`` says of an image."""
+    """What ``docker image inspect`` says of an image; ``digests``: by which a registry knows it, ``name@sha256:...``."""
 
     id: str
     env: dict[str, str]
     volumes: tuple[str, ...]
     labels: dict[str, str]
+    digests: tuple[str, ...] = ()
 
 
 def parse_env(pairs: t.Iterable[str] | None) -> dict[str, str]:
@@ -151,6 +152,7 @@ def parse_image(data: dict[str, t.Any]) -> Image:
         env=parse_env(config.get("Env")),
         volumes=tuple(sorted(config.get("Volumes") or {})),
         labels=config.get("Labels") or {},
+        digests=tuple(sorted(data.get("RepoDigests") or ())),
     )
 
 

@@ -16,6 +16,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._files impo
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
     SCHEMA,
     Manifest,
+    ServicePart,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -27,10 +28,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._roles impor
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_large_objects, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import FORMAT as SCHEMA_FORMAT
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import size_text
 
 if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
 #: Bytes of a database up to which the contents of its tables are digested without being asked to: that reads all of it once more.
@@ -125,6 +127,7 @@ def describe_contents(
         preload_libraries=_database.preload_libraries(connection),
         superuser=str(value(connection, "SELECT rolname FROM pg_roles WHERE oid = 10") or ""),
         schema_format=SCHEMA_FORMAT,
+        service=tuple(_part_of_service(operation, container) for container in (operation.target.container, *operation.target.backends)),
     )
 
 
@@ -180,6 +183,26 @@ def _definitions(operation: Operation, connection: Connection, names: t.Sequence
     for role in complete or ():
         operation.redactor.add(role.verifier)
     return complete or roles
+
+
+def _part_of_service(operation: Operation, container: Container) -> ServicePart:
+    """Compose says in labels where it has a container from
+    (https://github.com/compose-spec/compose-spec/blob/main/spec.md#labels, the reserved ``com.docker.compose`` ones)."""
+    try:
+        digests = operation.docker.image(container.image_id).digests
+    except EngineError:  # its image was removed
+        digests = ()
+    label = {name.rpartition(".")[2]: text for name, text in container.labels.items() if name.startswith("com.docker.compose.")}
+    return ServicePart(
+        container=container.name,
+        image=container.image,
+        image_id=container.image_id,
+        digest=next(iter(digests), ""),
+        compose_project=label.get("project", ""),
+        compose_service=label.get("service", ""),
+        compose_files=label.get("config_files", ""),
+        env_files=label.get("environment_file", ""),
+    )
 
 
 def _describe_backend(operation: Operation) -> dict[str, str]:

@@ -14,7 +14,8 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import ServicePart, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _backup
@@ -296,3 +297,23 @@ def test_passwords_are_kept_where_that_is_asked_for_and_may_be_read(stage: Stage
     assert [found for _running, found in made] == ["", "", verifier]
     assert [any("only a superuser may read" in text for text in running.warnings) for running, _found in made] == [False, True, False]
     assert verifier not in made[2][0].redactor.text("it is %s" % verifier)
+
+
+def test_what_else_the_service_needs_is_listed_without_secrets(stage: Stage) -> None:
+    compose = {
+        "com.docker.compose.project": "chat",
+        "com.docker.compose.service": "backend",
+        "com.docker.compose.project.config_files": "/srv/chat/docker-compose.yml",
+        "com.docker.compose.project.environment_file": "/srv/chat/.env",
+    }
+    running = stage.operation(backends=(container(labels=compose, env={"DB_URL": "hidden-word"}),))
+    running.docker.images = {"sha256:backend": Image("sha256:backend", {}, (), {}, ("registry/chat@sha256:1",))}  # type: ignore[attr-defined]
+    backup = make_backup(running, BackupOptions())
+    database, backend = backup.manifest.service
+    assert (database.container, database.image, database.digest) == ("chat-postgres-prod", "postgres:17", "")
+    assert backend == ServicePart(
+        *("chat-backend", "chat-backend:v1", "sha256:backend", "registry/chat@sha256:1"),
+        *("chat", "backend", "/srv/chat/docker-compose.yml", "/srv/chat/.env"),
+    )
+    assert "hidden-word" not in Path(backup.path, "manifest.json").read_text()
+    assert read_backup(backup.path).manifest.service == backup.manifest.service
