@@ -91,9 +91,9 @@ class Manifest:
 
     ``database_oid`` and ``next_transaction`` tell later which rows of that very database are newer than the backup. ``contents``: what each
     table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why. ``roles``: those that are needed to
-    restore it; ``role_definitions``: these and who may work with what is theirs, without passwords. ``sequences``: where those stood that
-    nobody used while the dump was made. ``service``: what else has to run. ``superuser``: the role that the server was made with. ``schema_format``: by which rules the schema
-    was read (``server._schema.FORMAT``).
+    restore it; ``role_definitions``: these and who may work with what is theirs. ``sequences``: where those stood that nobody used while the
+    dump was made. ``service``: what else has to run. ``superuser``: the role that the server was made with. ``schema_format``: by which rules
+    the schema was read (``server._schema.FORMAT``).
     """
 
     id: str
