@@ -16,6 +16,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from broken import Workbench
 from controller import ROOT, CheckThenRun, Controller
 from faults import journal
 from stack import Server, Stack, command
@@ -220,6 +221,32 @@ def test_roles_come_back_as_the_backup_knows_them(v2: None, controller: Controll
             assert cursor.fetchone() == ("7MB", production.tables()["users"])
     finally:
         production.do("ALTER TABLE users OWNER TO postgres", gone)
+
+
+@pytest.mark.core
+def test_a_server_that_has_never_seen_the_database_gets_it_back(v2: None, controller: Controller, stack: Stack, production: Server) -> None:
+    """From a backup's folder alone: database, roles with logins, settings, and every row."""
+    gone = "DO $$ BEGIN IF to_regrole('app_login') IS NOT NULL THEN DROP OWNED BY app_login; DROP ROLE app_login; END IF; END $$"
+    production.do(
+        *(gone, "SET password_encryption = 'scram-sha-256'", "CREATE ROLE app_login LOGIN PASSWORD 'a word of hers'"),
+        *("GRANT SELECT ON users TO app_login", "ALTER DATABASE chat SET work_mem = '7MB'", "COMMENT ON DATABASE chat IS 'it is chat'"),
+    )
+    try:
+        made = controller.run("backup", "-l", "production", dbops_backup_role_passwords=True)
+        assert made.ok, made.output
+        with Workbench(stack, controller).server() as server:
+            fresh = {"dbops_container": server.name, "dbops_backends": [], "dbops_server_id": server.identifier}
+            wanted = {"dbops_restore_backup": made.result()["backup"]["id"], "dbops_confirm": CONSENT}
+            done = controller.run("restore", "-l", "production", **fresh, **wanted, dbops_restore_missing_roles="create")
+            assert done.ok, done.output
+            assert server.dump("chat") == production.dump()
+            assert server.value("SHOW work_mem", database="chat") == "7MB"
+            with contextlib.closing(server.connect("chat", user="app_login", password="a word of hers")) as connection:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM users")
+                    assert cursor.fetchone() == (production.tables()["users"],)
+    finally:
+        production.do(gone, "ALTER DATABASE chat RESET work_mem")
 
 
 def test_a_backup_that_is_not_there_is_not_guessed(backup: str, controller: Controller, stack: Stack) -> None:
