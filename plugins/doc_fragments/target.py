@@ -96,6 +96,11 @@ options:
   docker_host:
     description: Address of the Docker engine, such as V(unix:///run/user/1000/docker.sock). The client's own default otherwise.
     type: str
+  metrics_dir:
+    description:
+      - Folder on the target for a file that Prometheus' node_exporter collects (its C(--collector.textfile.directory)), written anew after each run that
+        may change something. Nothing is written where it is not given.
+    type: path
   play:
     description:
       - What the controller knows of this run. The roles of this collection fill it in.

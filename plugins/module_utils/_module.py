@@ -14,7 +14,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal, _metrics
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._begin import begin
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection, environment_name
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._lost import state_after_failure
@@ -47,6 +48,7 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "confirm": {"type": "str"},
     "lock_wait": {"type": "int", "default": 0},
     "docker_host": {"type": "str"},
+    "metrics_dir": {"type": "path"},
     "play": {
         "type": "dict",
         "options": {
@@ -156,6 +158,7 @@ class DbopsModule(AnsibleModule):
         facts = operation.facts()
         entry = dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings)
         recorded = _is_recorded(request) and self._record(request, entry)
+        self._tell_metrics(request, facts.get("server_id", ""))
         closing = _closing_line(request, operation, recorded)
         answer = dict(result.facts, changed=result.changed, summary=[*result.summary, closing], operation=facts)
         if result.diff is not None:
@@ -172,6 +175,7 @@ class DbopsModule(AnsibleModule):
         if _is_recorded(request):
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
+            self._tell_metrics(request, facts.get("server_id", ""))
         self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
 
     def _record(self, request: Request, entry: dict[str, t.Any]) -> bool:
@@ -186,6 +190,21 @@ class DbopsModule(AnsibleModule):
             self.warn(self._redactor.text(trouble.message))
             return False
         return True
+
+    def _tell_metrics(self, request: Request, server_identifier: str) -> None:
+        """For Prometheus; what cannot be told is a warning, and spoils nothing."""
+        folder = self.params["metrics_dir"]
+        if not folder or not _is_recorded(request) or not os.path.isdir(request.backup_dir):
+            return
+        database = request.target.database
+        try:
+            backups, _unreadable = Archive(request.backup_dir).catalogue(database)
+            own = [backup for backup in backups if backup.manifest.server_identifier == server_identifier or not server_identifier]
+            entries = [entry for entry in _journal.read(request.backup_dir) if entry.get("database") == database]
+            labels = _metrics.Labels(request.caller.host, database, request.environment)
+            _metrics.write_metrics(folder, labels, _metrics.rendered(_metrics.samples(own, entries, utc_now().timestamp()), labels))
+        except (DbopsError, OSError) as trouble:
+            self.warn(self._redactor.text(_sentence_of(trouble).message))
 
 
 def _sentence_of(trouble: DbopsError | OSError) -> DbopsError:

@@ -241,10 +241,11 @@ def test_a_server_that_has_never_seen_the_database_gets_it_back(v2: None, contro
             assert done.ok, done.output
             assert server.dump("chat") == production.dump()
             assert server.value("SHOW work_mem", database="chat") == "7MB"
-            with contextlib.closing(server.connect("chat", user="app_login", password="a word of hers")) as connection:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT count(*) FROM users")
-                    assert cursor.fetchone() == (production.tables()["users"],)
+            with contextlib.closing(
+                server.connect("chat", user="app_login", password="a word of hers")
+            ) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM users")
+                assert cursor.fetchone() == (production.tables()["users"],)
     finally:
         production.do(gone, "ALTER DATABASE chat RESET work_mem")
 

@@ -26,7 +26,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import MASK, Redactor
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation, published
 
 ROOT = Path(__file__).resolve().parents[3]
 #: All but the one to which a database that cannot be reached is an answer.
@@ -198,6 +198,29 @@ def test_a_result_has_facts_summary_diff_and_warnings_without_secrets(stage: Sta
     assert answer["operation"]["operation"] == "migrate"  # of the played operation
     assert SECRET not in json.dumps(answer) + json.dumps(stage.journal)
     assert (stage.journal[0]["result"], stage.journal[0]["changed"], stage.journal[0]["extra"]) == ("ok", True, MASK)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_metrics_are_written_after_each_run_that_may_change_something(stage: Stage, tmp_path: Path, fails: bool) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    published(stage.folder)
+    stage.error = DbopsError("no") if fails else None
+    stage.call("backup", lambda _operation, _params: Result(True, ["done"]), metrics_dir=str(folder), play={"host": "chat-production"})
+    [path] = folder.iterdir()
+    kind = "failure" if fails else "success"
+    assert 'dbops_operation_last_%s_timestamp_seconds{host="chat-production",database="chat"' % kind in path.read_text()
+    assert "dbops_backups{" in path.read_text() and "} 1.0" in path.read_text()
+    path.unlink()
+    stage.error = None
+    stage.call("backup", lambda _operation, _params: Result(True, ["done"]), metrics_dir=str(folder), _ansible_check_mode=True)
+    stage.call("backup_info", lambda _operation, _params: Result(False, ["done"]), metrics_dir=str(folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_metrics_that_cannot_be_written_are_a_warning(stage: Stage, tmp_path: Path) -> None:
+    answer = stage.call("backup", lambda _operation, _params: Result(True, ["done"]), metrics_dir=str(tmp_path / "none"))
+    assert any("could not be written" in str(warning) and "dbops_metrics_dir" in str(warning) for warning in answer["warnings"])
 
 
 def test_looking_is_not_written_down(stage: Stage) -> None:
