@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: backup_prune
 short_description: Remove the backups that the retention policy does not keep
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Keeps the newest backup of so many hours, days, weeks, months and years as the policy says, in the way of restic, and removes the others.
   - Whatever the policy says, it never removes the newest backup, the newest one that is proved, what was made before an operation for

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: backup_verify
 short_description: Prove backups by restoring them into a throwaway server
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Restores backups, one by one, into a throwaway server of the image that is named in the manifest, on a network without a route to anywhere, and
     compares what came back with the manifest. The number of rows and the contents of every table, large objects, sequences, schema with owners and
