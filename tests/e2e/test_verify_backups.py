@@ -153,6 +153,8 @@ def test_nobody_has_to_wait_for_a_proof(v2: None, controller: Controller, stack:
         assert meanwhile.ok, meanwhile.output
         second = verify(controller)
         assert not second.ok and "is busy: verify_backups by" in second.message
+        pruned = controller.run("prune_backups", "-l", "production", dbops_retention={"keep_last": 1})
+        assert not pruned.ok and "is busy: verify_backups by" in pruned.message
     finally:
         caught.go_on()
     assert started.wait().ok

@@ -19,7 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._request 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import resolve
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._witnesses import gather_evidence, mark_as_production
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import Holder, OperationLock, read_holder
+from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import PROOFS, Holder, OperationLock, read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
@@ -27,9 +27,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps im
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
-
-#: The lock of those that only prove backups: one at a time, and nobody else has to wait for them.
-_PROOFS = "\nproofs"
 
 
 @contextlib.contextmanager
@@ -68,7 +65,7 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
             server=server,
             evidence=evidence,
             archive=Archive(request.backup_dir),
-            lock=OperationLock(lock_session, target.database, holder, _PROOFS if request.risk is _guard.Risk.PROVE else ""),
+            lock=OperationLock(lock_session, target.database, holder, PROOFS if request.risk is _guard.Risk.PROVE else ""),
             maintenance=maintenance,
             started_at=started_at,
             live=_database.identity(maintenance, target.database),

@@ -62,6 +62,10 @@ class Holder:
         )
 
 
+#: The lock of those that only prove backups: one at a time, and nobody else has to wait for them but who removes backups.
+PROOFS = "\nproofs"
+
+
 class OperationLock:
     """The lock of one database, held by one session of its own in the maintenance database."""
 
@@ -76,15 +80,16 @@ class OperationLock:
         """Show this run as alive, without taking the database's lock: its leftovers are not for others to remove."""
         execute(self._connection, "SELECT pg_advisory_lock(%d, %d) %s" % (_RUN_CLASS, _key(self._holder.run_id), card(self._holder)))
 
-    def take(self, wait: float) -> None:
-        """Take the lock, waiting at most ``wait`` seconds.
+    def take(self, wait: float, aside: str = "") -> None:
+        """Take the lock, or the one ``aside`` besides, waiting at most ``wait`` seconds.
 
         :raises Busy: naming the holder.
         """
+        key = _key(self._database + aside) if aside else self._key
         deadline = time.monotonic() + wait
-        while not value(self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, self._key, card(self._holder))):
+        while not value(self._connection, "SELECT pg_try_advisory_lock(%d, %d) %s" % (_DATABASE_CLASS, key, card(self._holder))):
             if time.monotonic() >= deadline:
-                holder = _read_holder(self._connection, self._key)
+                holder = _read_holder(self._connection, key)
                 waited = " after waiting %d s" % wait if wait else ""
                 raise Busy(
                     "Database '%s' is busy%s: %s. Wait for it to end, or give this run time with dbops_lock_wait (seconds)."

@@ -352,8 +352,8 @@ class FakeLock:
     def set_phase(self, phase: str) -> None:
         self.journal.append("phase " + phase)
 
-    def take(self, wait: float) -> None:
-        self.journal.append("take")
+    def take(self, wait: float, aside: str = "") -> None:
+        self.journal.append("take" + aside.replace("\n", " "))
 
     def announce(self) -> None:
         self.journal.append("announce")

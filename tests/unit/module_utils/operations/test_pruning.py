@@ -91,6 +91,7 @@ def test_what_is_kept_for_no_reason_goes(stage: Stage) -> None:
     assert result.facts["kept_because"] == {"chat_20261123_030000": [*NEWEST, "last"]}
     assert result.summary[0].startswith("Removed 2 of 3 backups of database 'chat' (")
     assert result.summary[1].split("  ")[-1] == ", ".join([*NEWEST, "last"])
+    assert stage.operation.lock.journal[0] == "take proofs", "what is decided by proofs must not change meanwhile"  # type: ignore[attr-defined]
     again = stage.prune()
     assert not again.changed and again.facts["removed"] == []
 
