@@ -34,6 +34,12 @@ START_SECONDS = 60
 IN_DATA_FOLDER = "pg_default"
 _IN_MEMORY = "dbops_memory"
 
+#: Bytes that a server's own files need, its log of changes among them, where they lie in memory too.
+_SERVER_FILES = 2**30
+
+#: What the official image runs at first start; a derived image may have something there.
+_NO_SCRIPTS = "/docker-entrypoint-initdb.d"
+
 #: Nothing in a throwaway server has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
 
@@ -111,7 +117,7 @@ def _start(operation: Operation, name: str, machine: Machine) -> Sandbox:
         argv = ("postgres", "-D", _server_image.DATA_FOLDER, *server.argv[1:])
         tmpfs = server.tmpfs
         if machine.in_memory:
-            tmpfs += (_server_image.DATA_FOLDER + "/pg_tblspc:mode=1777" + _limit(machine),)
+            tmpfs += (_server_image.DATA_FOLDER + "/pg_tblspc:mode=1777" + _limit(machine, ",size=%d"),)
         job = replace(server, image=prepared, argv=argv, user=_server_image.SERVER_USER, tmpfs=tmpfs)
         try:
             return _connect(operation, job, machine.superuser)
@@ -138,16 +144,15 @@ def _server(operation: Operation, name: str, machine: Machine) -> OneShot:
         labels=operation.labels,
         network=name,
         aliases=machine.aliases,
-        tmpfs=tuple(folder + (":" + _limit(machine)[1:] if machine.room else "") for folder in _server_image.data_folders(machine.image))
-        + ("/docker-entrypoint-initdb.d",),
+        tmpfs=(*(folder + _limit(machine, ":size=%d", _SERVER_FILES) for folder in _server_image.data_folders(machine.image)), _NO_SCRIPTS),
         shm_size="256m",
         memory=machine.memory,
         cpus=machine.cpus,
     )
 
 
-def _limit(machine: Machine) -> str:
-    return ",size=%d" % machine.room if machine.room else ""
+def _limit(machine: Machine, form: str, besides: int = 0) -> str:
+    return form % (machine.room + besides) if machine.room else ""
 
 
 def _connect(operation: Operation, server: OneShot, user: str) -> Sandbox:

@@ -25,7 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schem
     state_tables,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._sandbox import open_sandbox
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Machine, Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
@@ -205,6 +205,27 @@ def test_a_sandbox_that_cannot_be_made_like_the_real_one_is_gone(stage: Stage) -
     with pytest.raises(ServerError), open_sandbox(stage.operation):
         raise AssertionError("must not open")
     assert stage.docker.journal[-2:] == ["remove container", "remove network"]
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_room_and_limits_are_the_containers(stage: Stage, monkeypatch: pytest.MonkeyPatch, prepared: bool) -> None:
+    monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "dbops-sandbox:x" if prepared else "")
+    machine = Machine(stage.docker.images["sha256:server"], "ann", room=2**20, memory=2**31, cpus=1.5)
+    with _throwaway_server.open_server(stage.operation, machine):
+        [job] = stage.docker.jobs
+    assert (job.memory, job.cpus) == (2**31, 1.5)
+    sizes = ["/data:size=%d" % (2**20 + 2**30), "/docker-entrypoint-initdb.d"]
+    assert list(job.tmpfs) == sizes + ["/tmp/dbops-sandbox/pg_tblspc:mode=1777,size=%d" % 2**20] * prepared
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_on_the_disk_nothing_of_it_is_in_memory(stage: Stage, monkeypatch: pytest.MonkeyPatch, prepared: bool) -> None:
+    monkeypatch.setattr(_server_image, "with_data_folder", lambda *_arguments: "dbops-sandbox:x" if prepared else "")
+    machine = Machine(stage.docker.images["sha256:server"], "ann", in_memory=False)
+    with _throwaway_server.open_server(stage.operation, machine) as sandbox:
+        [job] = stage.docker.jobs
+    assert sandbox.tablespace == "pg_default" and not [folder for folder in job.tmpfs if "pg_tblspc" in folder]
+    assert prepared or list(job.tmpfs) == ["/docker-entrypoint-initdb.d"]
 
 
 # --- the schema in it -----------------------------------------------------------------------------------------------------
