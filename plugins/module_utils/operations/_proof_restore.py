@@ -59,9 +59,9 @@ _OF_THE_ARCHIVE = re.compile(
 #: What PostgreSQL adds to a sentence: values of rows.
 _DETAIL = re.compile(r"\s*(?:\w+: )?\bDETAIL:.*", re.IGNORECASE | re.DOTALL)
 
-#: Lines of a schema's difference that may be the same in other words: expressions are stored as a tree, and a dump's text may give another one.
+#: Kinds of definitions that may be the same in other words, beyond what ``server._wording`` knows; of columns, those with an expression.
+_EXPRESSIONS = ("constraint", "index", "view", "policy", "rule", "trigger", "type", "statistics")
 _COMPUTED = re.compile(r"\b(?:default|generated)\b", re.IGNORECASE)
-_EXPRESSIONS = ("constraint", "index", "view", "materialized view", "policy", "rule", "trigger", "domain", "statistics")
 
 
 @dataclass
@@ -80,6 +80,7 @@ def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
     :raises DbopsError: where it could not be tried, which says nothing about the backup.
     """
     found = Findings()
+    manifest_sha256 = _proof.manifest_sha256(backup)
     plan = plan_server(operation, backup.manifest, options.limits)
     found.not_compared += [plan.note] if plan.note else []
     seconds: dict[str, float] = {}
@@ -93,7 +94,7 @@ def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
     return Proof(
         state=_proof.FAILED if found.failures else _proof.PROVED,
         backup=backup.manifest.id,
-        manifest_sha256=_proof.manifest_sha256(backup),
+        manifest_sha256=manifest_sha256,
         at=timestamp(utc_now()),
         run_id=operation.run_id,
         image=plan.image,
