@@ -59,9 +59,9 @@ _OF_THE_ARCHIVE = re.compile(
 #: What PostgreSQL adds to a sentence: values of rows.
 _DETAIL = re.compile(r"\s*(?:\w+: )?\bDETAIL:.*", re.IGNORECASE | re.DOTALL)
 
-#: Kinds of definitions that may be the same in other words, beyond what ``server._wording`` knows; of columns, those with an expression.
-_EXPRESSIONS = ("constraint", "index", "view", "policy", "rule", "trigger", "type", "statistics")
-_COMPUTED = re.compile(r"\b(?:default|generated)\b", re.IGNORECASE)
+#: Kinds of definitions that may be the same in other words, beyond what ``server._wording`` knows; of columns and domains, those with one.
+_EXPRESSIONS = ("constraint", "index", "view", "policy", "rule", "trigger", "statistics")
+_COMPUTED = re.compile(r"\b(?:default|generated|check)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -290,7 +290,7 @@ def _as_it_should_be(line: str, version_number: int) -> str:
         return "an index that was invalid when the backup was made, which pg_dump leaves out (drop it, and make it anew)"
     if line.startswith("~ schema public") and version_number < 150000:
         return "the owner and the grants of the schema 'public', which pg_dump leaves out before PostgreSQL 15"
-    expression = kind in _EXPRESSIONS or line.startswith("~ materialized view ") or (kind == "column" and _COMPUTED.search(line))
+    expression = kind in _EXPRESSIONS or line.startswith("~ materialized view ") or (kind in ("column", "type") and _COMPUTED.search(line))
     if line.startswith("~ ") and expression:
         return "whether a definition that was written anew means the same"
     return ""

@@ -267,6 +267,8 @@ def test_the_databases_own_properties_are_compared_in_any_order_and_no_value_is_
         ("~ materialized view public.report: SELECT 1 -> SELECT (1)", 170005, False),
         ("~ column public.users.at: timestamptz default now() -> timestamptz default (now())", 170005, False),
         ("~ column public.users.id: integer -> bigint", 170005, True),
+        ("~ type public.mood: enum ok, sad -> enum ok", 170005, True),
+        ("~ type public.code: domain of text check ((a)) -> domain of text check (a)", 170005, False),
         ("~ table public.users: owner chat -> owner postgres", 170005, True),
         ("+ table public.more", 170005, True),
     ],
