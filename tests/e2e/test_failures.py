@@ -213,13 +213,13 @@ class TestTheDumpDies:
 
     @pytest.mark.long
     def test_by_the_end_of_its_snapshot(self, kept: list[str], controller: Controller, stack: Stack, production: Server) -> None:
-        """The session that exported the snapshot and counts the rows is ended: what it counts cannot be compared any more."""
+        """The session that exported the snapshot is ended: what is counted by it cannot be compared any more."""
         with holding(production, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
             backing_up = controller.start("backup", "-l", "production")
             ours = "SELECT pid FROM pg_stat_activity WHERE datname = 'chat' AND application_name ~ '^dbops backup [0-9]' AND application_name !~ 'lock'"
-            counting = ours + " AND state <> 'idle'"
-            [(session,)] = wait_until(lambda: production.rows(counting, database="postgres"), 60)
             wait_until(lambda: len(waiting_for_locks(production)) >= 2)
+            exporting = ours + " AND state = 'idle in transaction' ORDER BY backend_start LIMIT 1"
+            [(session,)] = wait_until(lambda: production.rows(exporting, database="postgres"), 60)
             production.value("SELECT pg_terminate_backend(%s)", session, database="postgres")
         assert_no_backup(backing_up.wait(), stack, production, "terminating connection due to administrator command", kept=kept)
 
