@@ -162,10 +162,7 @@ def test_nobody_has_to_wait_for_a_proof(v2: None, controller: Controller, stack:
     assert left_behind(stack) == []
 
 
-@pytest.mark.parametrize(
-    "phase",
-    ["verify: restore", pytest.param("verify: checksums", marks=pytest.mark.long), pytest.param("verify: compare", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("phase", ["verify: restore", pytest.param("verify: compare", marks=pytest.mark.long)])
 def test_one_that_is_killed_proves_nothing_and_leaves_nothing(
     phase: str, v2: None, controller: Controller, stack: Stack, production: Server, hand: Hand
 ) -> None:
