@@ -11,6 +11,7 @@ import random
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import (
     FAILED,
@@ -98,8 +99,8 @@ def choose(
         return list(backups)
     if select == UNVERIFIED:
         return [backup for backup in backups if read_proof(backup).state not in (PROVED, FAILED)]
-    if select == NEWEST:
-        return list(backups[:1])
+    if select == NEWEST:  # not the state that a restore has replaced, as with 'latest'
+        return [backup for backup in backups if backup.manifest.reason != BEFORE_RESTORE][:1] or list(backups[:1])
     if select == RANDOM:
         return [draw(backups)] if backups else []
     named = [backup for backup in others or backups if backup.name == select]

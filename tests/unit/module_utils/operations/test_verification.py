@@ -151,6 +151,12 @@ def test_what_is_chosen(stage: Stage, tmp_path: Path) -> None:
         choose(stage.backups, "yesterday")
 
 
+def test_the_newest_is_not_the_state_that_a_restore_has_replaced(stage: Stage) -> None:
+    replaced = published(stage.folder, id="chat_20261123_040000_before_restore", created="2026-11-23T04:00:00Z", reason="before_restore")
+    assert choose([replaced, *stage.backups], "newest") == [stage.backups[0]]
+    assert choose([replaced], "newest") == [replaced]
+
+
 def test_a_second_run_over_what_is_unverified_changes_nothing(stage: Stage) -> None:
     assert stage.verify("unverified").changed
     again = stage.verify("unverified")
