@@ -11,6 +11,7 @@ Written anew after each run, whole or not at all. That a run did **not** take pl
 from __future__ import annotations
 
 import os
+import tempfile
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -77,14 +78,15 @@ def _of_backups(backups: t.Sequence[Backup]) -> t.Iterator[Sample]:
 
 
 def _of_operations(entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[Sample]:
-    ended = [entry for entry in entries if "operation" in entry and "result" in entry and "finished" in entry]
+    ended = [entry for entry in entries if "operation" in entry and "result" in entry and _is_moment(entry.get("finished"))]
     for operation in sorted({str(entry["operation"]) for entry in ended}):
         own = [entry for entry in ended if entry["operation"] == operation]
         done = [entry for entry in own if entry["result"] == "ok"]
         failed = [entry for entry in own if entry["result"] != "ok"]
         if done:
             yield Sample("dbops_operation_last_success_timestamp_seconds", _seconds(done[-1]["finished"]), operation)
-            yield Sample("dbops_operation_last_duration_seconds", float(done[-1].get("duration_seconds") or 0), operation)
+            seconds = done[-1].get("duration_seconds")
+            yield Sample("dbops_operation_last_duration_seconds", seconds if isinstance(seconds, (int, float)) else 0, operation)
         if failed:
             yield Sample("dbops_operation_last_failure_timestamp_seconds", _seconds(failed[-1]["finished"]), operation)
 
@@ -103,13 +105,16 @@ def write_metrics(folder: str, labels: Labels, text: str) -> None:
     """:raises DbopsError: where the folder is missing, or does not take it."""
     name = "dbops_%s_%s" % (quote(labels.host, safe=""), quote(labels.database, safe=""))
     path = os.path.join(folder, name[:200] + ".prom")
-    unfinished = "%s.%d" % (path, os.getpid())  # the collector takes what ends in .prom
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(descriptor, 0o644)  # another user reads it
-            stream.write(text)
-        os.rename(unfinished, path)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".dbops-", encoding="utf-8", delete=False) as stream:
+            try:  # the collector takes what ends in .prom
+                stream.write(text)
+                stream.flush()
+                os.fchmod(stream.fileno(), 0o644)  # another user reads it
+                os.rename(stream.name, path)
+            except BaseException:
+                os.unlink(stream.name)
+                raise
     except OSError as error:
         raise DbopsError(
             "The metrics in '%s' could not be written (%s): as root on that host, run: install -d -m 0755 -o the-SSH-user '%s', or change dbops_metrics_dir."
@@ -121,6 +126,15 @@ def _labels(labels: Labels, operation: str) -> str:
     pairs = [("host", labels.host), ("database", labels.database), ("environment", labels.environment)]
     pairs += [("operation", operation)] if operation else []
     return ",".join('%s="%s"' % (name, text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) for name, text in pairs)
+
+
+def _is_moment(text: object) -> bool:
+    """The journal may hold a stranger's lines."""
+    try:
+        moment(t.cast(str, text))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _seconds(text: str) -> float:

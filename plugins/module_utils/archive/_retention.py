@@ -22,8 +22,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof impo
 #: What begins the reason of a backup that an operation makes before its work.
 _BEFORE = "before_"
 
-#: Seconds that the clock of a backup may be ahead of this one's.
-_AHEAD = 300
+#: How far the clock of a backup may be ahead of this one's.
+_AHEAD = datetime.timedelta(minutes=5)
 
 #: A count that has no end.
 UNLIMITED = -1
@@ -120,7 +120,7 @@ def why_kept(candidates: t.Iterable[Candidate], policy: Policy, now: datetime.da
     """Of each backup, by id, why it is kept: phrases for a person. One without any may go."""
     ordered = sorted(candidates, key=lambda candidate: (candidate.created, candidate.id), reverse=True)
     found = {candidate.id: _by_itself(candidate, policy, now) for candidate in ordered}
-    past = [candidate for candidate in ordered if candidate.own and not _lies_ahead(candidate, now)]
+    past = [candidate for candidate in ordered if candidate.own and not lies_ahead(candidate.created, now)]
     for name, candidate in [*_never_removed(past), *_by_policy(past, policy)]:
         if name not in found[candidate.id]:
             found[candidate.id].append(name)
@@ -141,8 +141,9 @@ def _heads(past: t.Sequence[Candidate]) -> list[Candidate]:
     return [*past[:1], *[candidate for candidate in past if candidate.reason != BEFORE_RESTORE][:1]]
 
 
-def _lies_ahead(candidate: Candidate, now: datetime.datetime) -> bool:
-    return candidate.created > now + datetime.timedelta(seconds=_AHEAD)
+def lies_ahead(created: datetime.datetime, now: datetime.datetime) -> bool:
+    """Whether a backup's time is in the future, by more than two clocks differ."""
+    return created > now + _AHEAD
 
 
 def _counts(candidate: Candidate) -> bool:
@@ -154,7 +155,7 @@ def _by_itself(candidate: Candidate, policy: Policy, now: datetime.datetime) -> 
     found = []
     if not candidate.own:
         found.append("of another server: remove it by hand when nobody needs it any more")
-    if _lies_ahead(candidate, now):
+    if lies_ahead(candidate.created, now):
         found.append("its time lies in the future")
     days = policy.pin_days + (max(policy.kept_database_days, 0) if candidate.reason == BEFORE_RESTORE else 0)
     pinned_until = candidate.created + datetime.timedelta(days=days)

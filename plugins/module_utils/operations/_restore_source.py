@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_file import as_text, failure_of_reading
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import select
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE, select
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import Changes, PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, read_proof
@@ -32,7 +32,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._roles impor
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import count_newer_rows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
-from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import parse_time, timestamp
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, parse_time, timestamp
 
 #: How much more than the restored database's size is asked of the data volume: indexes are built, and sorted on disk.
 _ROOM = 1.2
@@ -114,21 +114,29 @@ def _find(operation: Operation, wanted: str, tools_image: str) -> Source:
     if wanted in unreadable:
         read_backup(os.path.join(operation.archive.folder, wanted))
     chosen = select(backups, wanted, operation.server.identifier, operation.database)
-    _tell_of_proofs(operation, backups, chosen)
+    _tell_of_proof(operation, chosen)
+    if chosen.manifest.id != wanted:
+        _tell_what_was_passed_over(operation, backups, wanted, chosen)
     return Source(backup=chosen)
 
 
-def _tell_of_proofs(operation: Operation, backups: t.Sequence[Backup], chosen: Backup) -> None:
-    """Nobody takes an older backup for the newest, or one that did not come back for a good one."""
+def _tell_of_proof(operation: Operation, chosen: Backup) -> None:
+    """Nobody takes one that did not come back for a good one."""
     proof = read_proof(chosen)
     if proof.state == FAILED:
         operation.warnings.append(
             "Backup '%s' did not come back as it was made when it was restored to prove it (%s): %s."
             % (chosen.manifest.id, proof.at, "; ".join(text.rstrip(".") for text in proof.failures[:5]))
         )
+
+
+def _tell_what_was_passed_over(operation: Operation, backups: t.Sequence[Backup], wanted: str, chosen: Backup) -> None:
+    """Nobody takes an older backup for the newest one, or for the newest at that time."""
+    asked_for = parse_time(wanted)
     for backup in backups[: backups.index(chosen)]:
         same = (backup.manifest.server_identifier, backup.manifest.database) == (operation.server.identifier, operation.database)
-        if same and read_proof(backup).state == FAILED:
+        meant = moment(backup.manifest.created) <= asked_for if asked_for else backup.manifest.reason != BEFORE_RESTORE
+        if same and meant and read_proof(backup).state == FAILED:
             operation.warnings.append(
                 "The newer backup '%s' was passed over, since it did not come back when it was restored to prove it: %s. To restore it all the same: %s"
                 % (

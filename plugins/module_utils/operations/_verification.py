@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 import random
 import typing as t
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof impo
     read_proof,
     write_proof,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import lies_ahead
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_restore import prove
@@ -32,9 +32,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps im
 
 #: Which backups are verified; anything else is an id.
 NEWEST, UNVERIFIED, ALL, RANDOM = "newest", "unverified", "all", "random"
-
-#: How far a backup's clock may be ahead of this one's.
-_AHEAD = datetime.timedelta(minutes=5)
 
 _KNOWN = {PROVED: "proved before", FAILED: "did not come back before", NONE: "not proved", INVALID: "not proved"}
 
@@ -77,11 +74,10 @@ def verify_backups(operation: Operation, select: str, options: ProofOptions) -> 
 
 def _own(operation: Operation, backups: t.Sequence[Backup]) -> list[Backup]:
     """Those of this server whose time is not in the future: what another one made, or a clock that was ahead, is meant by its id only."""
-    now = utc_now() + _AHEAD
     return [
         backup
         for backup in backups
-        if backup.manifest.server_identifier == operation.server.identifier and moment(backup.manifest.created) <= now
+        if backup.manifest.server_identifier == operation.server.identifier and not lies_ahead(moment(backup.manifest.created), utc_now())
     ]
 
 

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute, rows
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
-#: Last value of each sequence that this session may read: none, where it has given out nothing yet. Those of extensions are theirs.
-_LAST_VALUES = """
-SELECT n.nspname || '.' || c.relname, pg_sequence_last_value(c.oid)
-FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+#: Each sequence that this session may read. Those of extensions are theirs.
+_SEQUENCES = """
+SELECT c.oid::bigint
+FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
 WHERE c.relpersistence <> 't' AND has_sequence_privilege(s.seqrelid, 'USAGE, SELECT')
   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """
 
+#: The last value of some of them: none, where one has given out nothing yet.
+_LAST_VALUES = """
+SELECT n.nspname || '.' || c.relname, pg_sequence_last_value(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(%s::bigint[]::oid[])
+"""
+
+#: How many are asked for at once: each is locked until the statement ends, and all sessions of a server share the room for locks.
+_AT_ONCE = 200
 
 #: A sequence that somebody is changing is not waited for; who waits for it would let everybody wait who takes the next number.
 _LOCK_TIMEOUT = "SET lock_timeout = '2s'"
@@ -33,10 +41,16 @@ def read_sequences(connection: Connection) -> dict[str, int | None] | None:
 
     :param connection: a session outside any transaction, since each is locked until the end of it.
     """
+    numbers = [number for (number,) in rows(connection, _SEQUENCES)]
+    found: dict[str, int | None] = {}
     execute(connection, _LOCK_TIMEOUT)
-    found, refused = ask(connection, _LAST_VALUES)
+    for first in range(0, len(numbers), _AT_ONCE):
+        values, refused = ask(connection, _LAST_VALUES, (numbers[first : first + _AT_ONCE],))
+        if refused:
+            break
+        found.update(values)
     execute(connection, "RESET lock_timeout")
-    return None if refused else dict(found)
+    return found if len(found) == len(numbers) else None
 
 
 def unmoved(before: t.Mapping[str, int | None] | None, after: t.Mapping[str, int | None] | None) -> dict[str, int | None]:

@@ -26,12 +26,16 @@ _OPERATORS = (" AND ", " OR ")
 
 @dataclass
 class _Group:
-    """What stands between two parentheses: texts, and further groups."""
+    """What stands between two parentheses: texts, and further groups. ``text``: all of it, once it is closed, however deep it is."""
 
     parts: list[str | _Group] = field(default_factory=list)
+    text: str = ""
 
-    def __str__(self) -> str:
-        return "(%s)" % "".join(map(str, self.parts))
+    def close(self) -> None:
+        self.text = "(%s)" % self.joined()
+
+    def joined(self) -> str:
+        return "".join(part if isinstance(part, str) else part.text for part in self.parts)
 
 
 def canonical(text: str) -> str:
@@ -97,12 +101,13 @@ def _flat(text: str) -> str:
                 groups.append(_Group())
                 groups[-2].parts.append(groups[-1])
             elif len(groups) > 1:
-                _flatten(groups.pop())
+                _flatten(groups[-1])
+                groups.pop().close()
             else:
                 return text  # no expression of PostgreSQL's
         position += 1
     whole.parts.append(text[begin:])
-    return "".join(map(str, whole.parts)) if len(groups) == 1 else text
+    return whole.joined() if len(groups) == 1 else text
 
 
 def _flatten(group: _Group) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive import _metrics
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._metrics import Labels, Sample, rendered, samples, write_metrics
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
@@ -46,6 +47,9 @@ def test_of_each_operation_the_last_success_and_the_last_failure() -> None:
         {"operation": "migrate", "result": "refused", "finished": "2026-11-23T03:00:00Z"},
         {"operation": "branch", "branch": "x"},
         {},
+        {"operation": "backup", "result": "ok", "finished": "yesterday"},
+        {"operation": "backup", "result": "ok", "finished": 5},
+        {"operation": ["odd"], "result": "ok", "finished": "2026-11-23T03:00:00Z", "duration_seconds": "long"},
     ]
     known = found(samples([], entries, 5))
     assert known["operation_last_success_timestamp_seconds:backup"] == AT_THREE - 86400
@@ -75,6 +79,19 @@ def test_the_file_is_for_everybody_to_read_and_replaced_as_a_whole(tmp_path: Pat
     assert (path.name, path.read_text(), path.stat().st_mode & 0o777) == ("dbops_chat-production_chat.prom", "two\n", 0o644)
     write_metrics(str(tmp_path), Labels("../h", "a/b", "x"), "")
     assert (tmp_path / "dbops_..%2Fh_a%2Fb.prom").is_file()
+
+
+def test_a_disk_that_is_full_leaves_the_last_one_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_metrics(str(tmp_path), LABELS, "one\n")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_metrics.os, "rename", full)
+    with pytest.raises(DbopsError, match="No space left"):
+        write_metrics(str(tmp_path), LABELS, "two\n")
+    [path] = tmp_path.iterdir()
+    assert path.read_text() == "one\n"
 
 
 def test_a_folder_that_is_missing_is_a_sentence(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _load, _load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import PlainFile
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._health import Recovery
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
@@ -40,6 +41,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._roles impor
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted, Refused
+from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     AT,
     OTHER_RUN,
@@ -801,3 +803,27 @@ def test_the_age_of_a_source_is_known() -> None:
     source = Source(file=PlainFile("/x.sql", "sql", 1000, AT.timestamp()))
     assert (source.made, source.needed, source.server_major, source.name) == (AT, 1200, 0, "/x.sql")
     assert _swap.building_name("chat", RUN) == NEXT
+
+
+# --- what is known from restoring it --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen", "told"),
+    [
+        ("latest", "chat_20261122_030000", ["The newer backup 'chat_20261123_030000' was passed over"]),
+        ("2026-11-23T12:00", "chat_20261122_030000", ["The newer backup 'chat_20261123_030000' was passed over"]),
+        ("2026-11-22T12:00", "chat_20261122_030000", []),  # the newer one was not meant
+        ("chat_20261121_030000", "chat_20261121_030000", []),
+        ("chat_20261123_030000", "chat_20261123_030000", ["Backup 'chat_20261123_030000' did not come back as it was made"]),
+    ],
+)
+def test_what_did_not_come_back_is_passed_over_and_said(stage: Stage, tmp_path: Path, wanted: str, chosen: str, told: list[str]) -> None:
+    for day in (21, 22, 23):
+        made = stage.publish(id="chat_202611%d_030000" % day, created="2026-11-%dT03:00:00Z" % day, next_transaction=day)
+    written(tmp_path, made, proof_of(made, FAILED))
+    result = stage.restore(wanted, check_mode=True)
+    assert result.facts["source"]["name"] == chosen
+    said = [text for text in stage.running.warnings if "come back" in text]
+    assert len(said) == len(told) and all(text.startswith(beginning) for text, beginning in zip(said, told))
+    assert not told or "passed over" not in told[0] or "dbops_restore_backup=chat_20261123_030000" in said[0]

@@ -13,16 +13,31 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import Fak
 
 
 def test_they_are_read_by_name() -> None:
-    connection = FakeConnection({"pg_sequence_last_value": [("public.a", 7), ("public.b", None)]})
+    connection = FakeConnection({"FROM pg_sequence": [(1,), (2,)], "pg_sequence_last_value": [("public.a", 7), ("public.b", None)]})
     assert read_sequences(connection) == {"public.a": 7, "public.b": None}  # type: ignore[arg-type]
 
 
 def test_one_that_somebody_is_changing_is_not_waited_for() -> None:
-    connection = FakeConnection({"pg_sequence_last_value": psycopg2.Error("canceling statement due to lock timeout")})
+    connection = FakeConnection(
+        {"FROM pg_sequence": [(1,)], "pg_sequence_last_value": psycopg2.Error("canceling statement due to lock timeout")}
+    )
     assert read_sequences(connection) is None  # type: ignore[arg-type]
-    assert connection.statements[0] == "SET lock_timeout = '2s'" and connection.statements[-1] == "RESET lock_timeout"
+    assert connection.statements[1] == "SET lock_timeout = '2s'" and connection.statements[-1] == "RESET lock_timeout"
     assert unmoved(None, {"a": 1}) == unmoved({"a": 1}, None) == {}
     assert differences({"a": 7}, None) == []
+
+
+def test_not_all_of_many_are_locked_at_once() -> None:
+    """All sessions of a server share the room for locks: 10,000 at a time would make others fail."""
+    asked: list[int] = []
+
+    def values(_text: str, parameters: tuple[list[int]]) -> list[tuple[str, int]]:
+        asked.append(len(parameters[0]))
+        return [("s%d" % number, number) for number in parameters[0]]
+
+    connection = FakeConnection({"FROM pg_sequence": [(number,) for number in range(450)], "pg_sequence_last_value": values})
+    assert len(read_sequences(connection) or {}) == 450  # type: ignore[arg-type]
+    assert asked == [200, 200, 50]
 
 
 def test_those_that_moved_meanwhile_are_left_out() -> None:

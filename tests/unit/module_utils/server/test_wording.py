@@ -71,6 +71,13 @@ def test_different_expressions_stay_different() -> None:
     assert len({canonical(text) for text in texts}) == len(texts)
 
 
+def test_an_expression_may_be_as_deep_as_it_likes() -> None:
+    deep = "f(" * 5000 + "((a) AND (b)) AND (c)" + ")" * 5000
+    assert canonical(deep) == deep.replace("((a) AND (b))", "(a) AND (b)")
+    nested = "(" * 2000 + "(a)" + " AND (b))" * 2000
+    assert canonical(nested) == "((a)" + " AND (b)" * 2000 + ")"
+
+
 PIECES = st.sampled_from(
     ["(", ")", " AND ", " OR ", "ARRAY[", "]", "])::text[]", "]::name[]", "'it''s ('", '"a("', ", ", "a", "'x'::character varying", "'"]
 )
