@@ -13,10 +13,11 @@ description:
   - Keeps the newest backup of so many hours, days, weeks, months and years as the policy says, in the way of restic, and removes the others.
   - Whatever the policy says, it never removes the newest backup, the newest one that is proved, what was made before an operation for
     O(retention.pin_days), the backup of a replaced database that is still there, one whose time lies in the future, one that cannot be read, or
-    anything at all while the newest backup is not proved. One that did not come back in a test restore stands for no day.
+    anything at all while the newest backup is not proved. One that did not come back in a test restore pushes out no good one.
   - Backups that another server made are left alone, since who needs them cannot be known here.
   - Replaced databases that restores have kept are dropped after O(retention.kept_database_days), but only where a backup of what they hold is proved.
 extends_documentation_fragment:
+  - dbops.postgres.retention
   - dbops.postgres.target
   - dbops.postgres.attributes
 attributes:
@@ -26,57 +27,6 @@ attributes:
     support: full
   idempotent:
     support: full
-options:
-  retention:
-    description: What is kept. Required, and it has to keep something.
-    type: dict
-    suboptions:
-      keep_last:
-        description: How many of the newest are kept. V(-1), here and below, is without limit.
-        type: int
-        default: 0
-      keep_hourly:
-        description: Of how many hours that have a backup the newest is kept.
-        type: int
-        default: 0
-      keep_daily:
-        description: The same for days.
-        type: int
-        default: 0
-      keep_weekly:
-        description: The same for weeks, which begin on Monday.
-        type: int
-        default: 0
-      keep_monthly:
-        description: The same for months.
-        type: int
-        default: 0
-      keep_yearly:
-        description: The same for years.
-        type: int
-        default: 0
-      keep_within:
-        description: All that are at most so much older than the newest, such as V(14d) or V(1y6m) (years, months, weeks, days, hours).
-        type: str
-      pin_days:
-        description: How many days those are kept that were made before a migration or another operation.
-        type: int
-        default: 30
-      kept_database_days:
-        description:
-          - How many days the databases are kept that a restore has replaced (C(chat_before_restore_...)). V(-1) keeps them for ever. Only such go of
-            which there is a proved backup, which stays for O(retention.pin_days) longer.
-          - After that, C(dbops_restore_backup=undo) cannot bring them back, but their backup can.
-        type: int
-        default: -1
-      time_zone:
-        description: By whose clock days begin, such as V(Asia/Tokyo).
-        type: str
-        default: UTC
-      without_proof:
-        description: Whether backups may go while the newest one is not proved by M(dbops.postgres.backup_verify).
-        type: bool
-        default: false
 """
 
 EXAMPLES = r"""

@@ -66,7 +66,17 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setattr(found, "DbopsModule", Recorder)
     found.main()
     documentation = yaml.safe_load(found.DOCUMENTATION)
-    return types.SimpleNamespace(name=request.param, file=found, options=documentation.get("options") or {}, **Recorder.made)
+    return types.SimpleNamespace(name=request.param, file=found, options=own_options(documentation), **Recorder.made)
+
+
+def own_options(documentation: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Those that are documented in the module, and those of fragments that not every module has."""
+    found = dict(documentation.get("options") or {})
+    for name in documentation["extends_documentation_fragment"]:
+        if name.rpartition(".")[2] not in ("target", "attributes"):
+            fragment = importlib.import_module("ansible_collections.dbops.postgres.plugins.doc_fragments." + name.rpartition(".")[2])
+            found.update(yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"])
+    return found
 
 
 def described(option: dict[str, t.Any]) -> dict[str, t.Any]:

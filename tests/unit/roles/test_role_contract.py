@@ -210,10 +210,14 @@ def test_role_keeps_the_rule(role: Path, rule) -> None:
 
 
 def documented_options(path: Path) -> dict[str, dict]:
-    """The options of a module or a documentation fragment."""
+    """The options of a module or a documentation fragment, and those of a fragment that not every module has."""
     found = re.search(r"DOCUMENTATION = r\"\"\"\n(.*?)\"\"\"", path.read_text(encoding="utf-8"), re.DOTALL)
     assert found
-    return (yaml.safe_load(found[1]) or {}).get("options") or {}
+    documentation = yaml.safe_load(found[1]) or {}
+    options = dict(documentation.get("options") or {})
+    if "dbops.postgres.retention" in documentation.get("extends_documentation_fragment", ()):
+        options.update(documented_options(ROOT / "plugins" / "doc_fragments" / "retention.py"))
+    return options
 
 
 def left_out() -> list[tuple[str, str, str]]:
