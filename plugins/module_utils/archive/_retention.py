@@ -124,21 +124,24 @@ def why_kept(candidates: t.Iterable[Candidate], policy: Policy, now: datetime.da
     for name, candidate in [*_never_removed(past), *_by_policy(past, policy)]:
         if name not in found[candidate.id]:
             found[candidate.id].append(name)
-    unproved = [candidate for candidate in _heads(past) if candidate.proof != PROVED]
-    if unproved and not policy.without_proof:
-        for phrases in found.values():
-            if not phrases:
-                phrases.append("the newest, '%s', %s" % (unproved[0].id, _NOT[unproved[0].proof == FAILED]))
+    stops = what_stops(past, policy, now)
+    for phrases in found.values():
+        if stops and not phrases:
+            phrases.append(held_by(stops))
     return {name: tuple(phrases) for name, phrases in found.items()}
 
 
-#: Why nothing goes, by whether it was tried.
-_NOT = ("is not proved", "did not come back")
+def what_stops(candidates: t.Iterable[Candidate], policy: Policy, now: datetime.datetime) -> Candidate | None:
+    """The backup because of which nothing goes: the newest of all, or the newest that is not the state that a restore has replaced, where it
+    is not proved."""
+    past = [candidate for candidate in candidates if candidate.own and not lies_ahead(candidate.created, now)]
+    past.sort(key=lambda candidate: (candidate.created, candidate.id), reverse=True)
+    heads = [*past[:1], *[candidate for candidate in past if candidate.reason != BEFORE_RESTORE][:1]]
+    return next((head for head in heads if head.proof != PROVED and not policy.without_proof), None)
 
 
-def _heads(past: t.Sequence[Candidate]) -> list[Candidate]:
-    """The newest of all, and the newest that is not the state that a restore has replaced."""
-    return [*past[:1], *[candidate for candidate in past if candidate.reason != BEFORE_RESTORE][:1]]
+def held_by(newest: Candidate) -> str:
+    return "the newest, '%s', %s" % (newest.id, "did not come back" if newest.proof == FAILED else "is not proved")
 
 
 def lies_ahead(created: datetime.datetime, now: datetime.datetime) -> bool:

@@ -13,7 +13,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest i
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import INVALID, Proof, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, not_restorable
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._pruning import proof_text, reasons_to_keep
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._pruning import candidates_of, proof_text, reasons_to_keep
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import policy_from
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import aligned, count_text, duration_text, size_text
@@ -64,7 +64,7 @@ def _reasons(
     """None without a policy, or with one that makes no sense: the table is needed all the same."""
     try:
         policy = policy_from(retention)
-        return reasons_to_keep(operation, backups, policy) if policy else None
+        return reasons_to_keep(backups, candidates_of(operation, backups, policy), policy) if policy else None
     except DbopsError as error:
         operation.warnings.append("Why each backup is kept cannot be told. %s" % error.message)
         return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_files, verify_shape
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, INVALID, NONE, PROVED, Proof, read_proof
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Candidate, Policy, why_kept
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention import Candidate, Policy, held_by, what_stops, why_kept
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import EXAMPLE
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
@@ -49,7 +49,8 @@ def prune(operation: Operation, policy: Policy | None) -> Result:
         operation.lock.take(operation.request.lock_wait, PROOFS)  # what is decided by proofs must not change meanwhile
     operation.enter("prune: decide")
     databases = _kept_databases(operation, backups, policy.kept_database_days)
-    reasons = reasons_to_keep(operation, backups, policy)
+    candidates = candidates_of(operation, backups, policy)
+    reasons = reasons_to_keep(backups, candidates, policy)
     gone = [backup for backup in reversed(backups) if not reasons[backup.name]]
     dropped = [item.kept.name for item in databases if not item.why]
     facts = {
@@ -59,7 +60,9 @@ def prune(operation: Operation, policy: Policy | None) -> Result:
         "dropped_databases": dropped,
         "kept_databases": {item.kept.name: item.why for item in databases if item.why},
     }
-    lines = _told(operation, backups, reasons, databases)
+    lines = _told(operation, backups, candidates, reasons, databases)
+    stops = what_stops(candidates, policy, utc_now())
+    lines += _way_on(operation, stops) if stops and any(phrases == (held_by(stops),) for phrases in reasons.values()) else []
     diff = _diff(operation, backups, gone, databases)
     if not operation.check_mode:
         _remove(operation, dropped, gone)
@@ -86,31 +89,33 @@ def _remove(operation: Operation, databases: t.Sequence[str], backups: t.Sequenc
         ) from None
 
 
-def reasons_to_keep(operation: Operation, backups: t.Sequence[Backup], policy: Policy) -> dict[str, tuple[str, ...]]:
-    """Of each backup, by the name of its folder, why it is kept; nothing where it may go.
+def candidates_of(operation: Operation, backups: t.Sequence[Backup], policy: Policy) -> list[Candidate]:
+    """The backups as the policy sees them, without somebody's copies.
 
     :raises DbopsError: where there is no such time zone.
     """
     own_names = [backup for backup in backups if backup.name == backup.manifest.id and not os.path.islink(backup.path)]
     moments = _local_times(operation, policy, own_names)
     of_kept = {kept.run_id: kept.name for kept in _swap.kept_databases(operation.maintenance, operation.database)}
-    candidates = [
+    return [
         Candidate(
             id=backup.name,
             own=backup.manifest.server_identifier == operation.server.identifier,
             created=moment(backup.manifest.created),
             local=local,
             reason=backup.manifest.reason,
-            proof=proof_state(backup),
+            proof=_proof_state(backup),
             transaction=backup.manifest.next_transaction,
             kept_database=of_kept.get(backup.manifest.run_id, "") if backup.manifest.reason == BEFORE_RESTORE else "",
         )
         for backup, local in zip(own_names, moments)
     ]
-    copies: dict[str, tuple[str, ...]] = {
-        backup.name: ("somebody's copy of '%s'" % backup.manifest.id,) for backup in backups if backup not in own_names
-    }
-    return {**why_kept(candidates, policy, utc_now()), **copies}
+
+
+def reasons_to_keep(backups: t.Sequence[Backup], candidates: t.Sequence[Candidate], policy: Policy) -> dict[str, tuple[str, ...]]:
+    """Of each backup, by the name of its folder, why it is kept; nothing where it may go."""
+    reasons = why_kept(candidates, policy, utc_now())
+    return {backup.name: reasons.get(backup.name, ("somebody's copy of '%s'" % backup.manifest.id,)) for backup in backups}
 
 
 def _local_times(operation: Operation, policy: Policy, backups: t.Sequence[Backup]) -> list[datetime.datetime]:
@@ -123,7 +128,7 @@ def _local_times(operation: Operation, policy: Policy, backups: t.Sequence[Backu
     return [local for (local,) in rows(operation.maintenance, _LOCAL, (policy.time_zone, made))]
 
 
-def proof_state(backup: Backup) -> str:
+def _proof_state(backup: Backup) -> str:
     """What is known of it; a proof of files that are not there any more in their full size is worth nothing."""
     state = read_proof(backup).state
     if state != PROVED:
@@ -181,8 +186,13 @@ def _why_kept(operation: Operation, kept: _swap.Kept, saved: t.Sequence[Backup],
 
 
 def _told(
-    operation: Operation, backups: t.Sequence[Backup], reasons: t.Mapping[str, tuple[str, ...]], databases: t.Sequence[KeptDatabase]
+    operation: Operation,
+    backups: t.Sequence[Backup],
+    candidates: t.Sequence[Candidate],
+    reasons: t.Mapping[str, tuple[str, ...]],
+    databases: t.Sequence[KeptDatabase],
 ) -> list[str]:
+    proofs = {candidate.id: candidate.proof for candidate in candidates}
     gone = [backup for backup in backups if not reasons[backup.name]]
     would = "Would remove" if operation.check_mode else "Removed"
     lines = [
@@ -199,13 +209,12 @@ def _told(
         (
             backup.name,
             size_text(backup.manifest.size),
-            _PROOF_WORDS[proof_state(backup)],
+            _PROOF_WORDS[proofs.get(backup.name, NONE)],
             ", ".join(reasons[backup.name]) or ("would be removed" if operation.check_mode else "removed"),
         )
         for backup in backups
     ]
     lines += aligned(table) if table else []
-    lines += _way_on(operation, backups, reasons)
     verb = "Would drop" if operation.check_mode else "Dropped"
     for item in databases:
         what = "the replaced database '%s' (%s)" % (item.kept.name, size_text(item.kept.size))
@@ -220,19 +229,13 @@ def _told(
 _PROOF_WORDS = {PROVED: "proved", FAILED: "did not come back", NONE: "not proved", INVALID: "not proved"}
 
 
-def _way_on(operation: Operation, backups: t.Sequence[Backup], reasons: t.Mapping[str, tuple[str, ...]]) -> list[str]:
+def _way_on(operation: Operation, newest: Candidate) -> list[str]:
     """Where nothing goes because of the newest: what to type."""
-    for backup in backups:
-        signs = ["the newest, '%s', %s" % (backup.name, why) for why in ("is not proved", "did not come back")]
-        if any(sign in phrases for phrases in reasons.values() for sign in signs):
-            host = operation.evidence.host
-            if proof_state(backup) == FAILED:
-                return ["Nothing goes before there is one that comes back. Make another: ansible-playbook backup.yml -l %s" % host]
-            return [
-                "Nothing goes before the newest is proved: ansible-playbook verify_backups.yml -l %s -e dbops_verify_select=%s"
-                % (host, backup.name)
-            ]
-    return []
+    host = operation.evidence.host
+    if newest.proof == FAILED:
+        return ["Nothing goes before there is one that comes back. Make another: ansible-playbook backup.yml -l %s" % host]
+    line = "Nothing goes before the newest is proved: ansible-playbook verify_backups.yml -l %s -e dbops_verify_select=%s"
+    return [line % (host, newest.id)]
 
 
 def _diff(
