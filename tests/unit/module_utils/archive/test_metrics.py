@@ -21,9 +21,7 @@ AT_THREE = 1795402800.0  # 2026-11-23T03:00:00Z
 
 
 def found(samples_of: list[Sample]) -> dict[str, float]:
-    return {
-        sample.name.removeprefix("dbops_") + (":" + sample.operation if sample.operation else ""): sample.value for sample in samples_of
-    }
+    return {sample.name[len("dbops_") :] + (":" + sample.operation if sample.operation else ""): sample.value for sample in samples_of}
 
 
 def test_a_database_without_backups_says_so() -> None:
