@@ -632,6 +632,8 @@ def password_not_encoded(bench: Workbench) -> Iterator[Variables]:
 @contextlib.contextmanager
 def no_address(bench: Workbench) -> Iterator[Variables]:
     with bench.branch("", "--restart", "always", in_file=bench.url()) as variables:
+        made = Container(f"{bench.stack.name}-chat-backend-preview-{BRANCH}")
+        wait_until(lambda: made.inspect()["RestartCount"] >= 1)  # it ends by itself, which must not be taken for a diagnosis' doing
         yield variables
 
 
