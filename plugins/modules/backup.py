@@ -43,6 +43,13 @@ options:
       - A backup that cannot be restored so is kept, and marked, with what mends it. What a function does only when it meets a row is not seen.
     type: bool
     default: true
+  compression:
+    description:
+      - V(auto) is the best that the image's C(pg_dump) has. With V(none) the dump takes several times the room here, but a repository such as that of
+        M(dbops.postgres.backup_copy), which compresses by itself, gets only what has changed since the one before.
+    type: str
+    choices: [auto, none]
+    default: auto
   content_hash:
     description:
       - Whether what each table holds is digested in the same snapshot, so that a restore can compare more than the counts. It reads all rows once more,
@@ -138,7 +145,9 @@ def backup(operation: Operation, params: dict[str, t.Any]) -> Result:
         raise DbopsError(
             "The reason '%s' becomes part of a file name: use at most 60 letters, digits, '_' and '-' (dbops_backup_reason)." % reason
         )
-    options = BackupOptions(reason, params["jobs"], params["check_restorable"], "", params["content_hash"], params["role_passwords"])
+    options = BackupOptions(
+        reason, params["jobs"], params["check_restorable"], "", params["content_hash"], params["role_passwords"], params["compression"]
+    )
     return back_up(operation, options)
 
 
@@ -151,6 +160,7 @@ def main() -> None:
             "jobs": {"type": "int", "default": 2},
             "check_restorable": {"type": "bool", "default": True},
             "role_passwords": {"type": "bool", "default": False},
+            "compression": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
             "content_hash": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         },
     )

@@ -64,6 +64,15 @@ proofs:
       state: proved
       at: "2026-11-23T04:00:12Z"
       failures: []
+offsite:
+  description: By id, where a copy of it is, as far as this host knows. The repository is not asked.
+  returned: success
+  type: dict
+  sample:
+    chat_20261123_030000:
+      repository: s3:https://s3.example.com/bucket/backups
+      snapshot: 54c914071ab8ce93444c2f2ec07ed2c5de997500b8e74d4072b2901c55e87c33
+      at: "2026-11-23T03:02:00Z"
 kept_because:
   description: With O(retention), by id, why it is kept. One without a reason is removed by M(dbops.postgres.backup_prune).
   returned: success

@@ -164,7 +164,7 @@ def main() -> None:
     query = {"name": {"type": "str"}, "query": {"type": "str", "required": True}, "expected": {"type": "raw", "required": True}}
     module = DbopsModule(
         operation="verify_backups",
-        risk=Risk.PROVE,
+        risk=Risk.ASIDE,
         argument_spec={
             "select": {"type": "str", "default": "newest"},
             "jobs": {"type": "int", "default": 2},

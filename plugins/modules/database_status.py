@@ -54,6 +54,10 @@ options:
     description: Hours that the newest backup which was proved by M(dbops.postgres.backup_verify) may be old. 0 where none is expected.
     type: int
     default: 0
+  offsite_hours:
+    description: Hours that the newest backup may be old of which M(dbops.postgres.backup_copy) has sent a copy elsewhere. 0 where none is expected.
+    type: int
+    default: 0
   transaction_seconds:
     description: Seconds for which a transaction may be open.
     type: int
@@ -131,7 +135,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._request 
 
 
 def status(inquiry: Inquiry, params: dict[str, t.Any]) -> Result:
-    limits = Limits(params["backup_hours"], params["transaction_seconds"], params["proof_hours"])
+    limits = Limits(params["backup_hours"], params["transaction_seconds"], params["proof_hours"], params["offsite_hours"])
     return look(
         inquiry, StatusOptions(tuple(params["runner"]), tuple(params["state_tables"]), params["plan"], limits, params["plan_timeout"])
     )
@@ -148,6 +152,7 @@ def main() -> None:
             "plan_timeout": {"type": "int", "default": 45},
             "backup_hours": {"type": "int", "default": 24},
             "proof_hours": {"type": "int", "default": 0},
+            "offsite_hours": {"type": "int", "default": 0},
             "transaction_seconds": {"type": "int", "default": 300},
         },
     )

@@ -15,6 +15,7 @@ description:
   - The backend is seen healthy afterwards, restarted where that is needed, and the swap is taken back where it does not get healthy.
   - What belongs to the database itself, such as grants, settings, owner and connection limit, is carried over from the live one.
 extends_documentation_fragment:
+  - dbops.postgres.offsite
   - dbops.postgres.target
   - dbops.postgres.attributes
 attributes:
@@ -93,6 +94,14 @@ options:
         is too old for it, such as C(postgres:18).
       - It makes SQL of it, which the database's own C(psql) runs, so what the server does not know makes the restore fail.
     type: str
+  from:
+    description:
+      - Where the backup is. V(host), in O(backup_dir), or V(offsite), in the repository that O(offsite) names. It is fetched into O(backup_dir) first.
+      - With V(offsite), V(latest) and a time mean copies that this server made. Where there is none, as on a server that was set up anew, they mean
+        those of the server that made the newest one.
+    type: str
+    choices: [host, offsite]
+    default: host
 """
 
 EXAMPLES = r"""
@@ -179,8 +188,10 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._offsite_options import OFFSITE, restic_of
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore import restore
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._restore_options import RestoreOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._undo import UNDO
 
 ARGUMENT_SPEC = {
     "backup": {"type": "str", "required": True},
@@ -194,14 +205,17 @@ ARGUMENT_SPEC = {
     "accept_differences": {"type": "str", "default": ""},
     "missing_roles": {"type": "str", "choices": ["refuse", "create", "skip"], "default": "refuse"},
     "tools_image": {"type": "str"},
+    "from": {"type": "str", "choices": ["host", "offsite"], "default": "host"},
+    "offsite": OFFSITE,
 }
 
 
 def put_back(operation: Operation, params: dict[str, t.Any]) -> Result:
-    given = {name: params[name] for name in ARGUMENT_SPEC}
+    given = {name: params[name] for name in ARGUMENT_SPEC if name not in ("from", "offsite")}
+    restic = restic_of(operation, params["offsite"]) if params["from"] == "offsite" and params["backup"] != UNDO else None
     given["restart"] = given.pop("backend_restart")
     given["tools_image"] = given["tools_image"] or ""
-    return restore(operation, RestoreOptions(**given))
+    return restore(operation, RestoreOptions(**given), restic)
 
 
 def main() -> None:

@@ -119,6 +119,10 @@ class ToolBox:
         return path
 
 
+#: The value of ``--compress`` for a dump that is as large as what it holds, of which a deduplicating store keeps only what is new.
+UNCOMPRESSED = "0"
+
+
 def best_compression(version_number: int, configure: str) -> str:
     """The value of ``--compress``: zstd where the image's pg_dump has it (16 and later, built with it), else gzip's fastest."""
     if version_number >= 160000:

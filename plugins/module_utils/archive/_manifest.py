@@ -24,6 +24,9 @@ MANIFEST = "manifest.json"
 #: What is known from restoring it (``archive._proof``); it comes later than the manifest.
 PROOF = "proof.json"
 
+#: Where a copy of it is kept (``archive._offsite_copy``); it comes later, too.
+OFFSITE = "offsite.json"
+
 #: Version of the manifest's format. A newer one is refused, an older one must stay readable.
 FORMAT = 1
 
@@ -233,7 +236,7 @@ def verify_shape(backup: Backup) -> tuple[str, ...]:
     links = symbolic_links(backup.path)
     if links:
         raise _damaged(backup, "'%s' is a symbolic link, and a copy of the folder would not have what it points to" % links[0])
-    present = set(relative_files(backup.path)) - {MANIFEST, PROOF}
+    present = set(relative_files(backup.path)) - {MANIFEST, PROOF, OFFSITE}
     expected = {entry.path: entry for entry in backup.manifest.files}
     for path, entry in sorted(expected.items()):
         if path not in present:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._offsite_copy import read_offsite_copy
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, PROVED, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
@@ -31,6 +32,7 @@ _HELP = {
     "dbops_backup_proved_timestamp_seconds": "When the newest backup was made that came back when it was restored.",
     "dbops_backup_proof_timestamp_seconds": "When that was proved.",
     "dbops_restore_measured_seconds": "How long it took to restore.",
+    "dbops_backup_offsite_timestamp_seconds": "When the newest backup was made of which a copy is elsewhere.",
     "dbops_operation_last_success_timestamp_seconds": "When an operation of this kind last succeeded.",
     "dbops_operation_last_failure_timestamp_seconds": "When one last failed, or was refused.",
     "dbops_operation_last_duration_seconds": "How long the last one took that succeeded.",
@@ -67,6 +69,9 @@ def _of_backups(backups: t.Sequence[Backup]) -> t.Iterator[Sample]:
     yield Sample("dbops_backup_last_timestamp_seconds", _seconds(newest.created))
     yield Sample("dbops_backup_last_size_bytes", newest.size)
     yield Sample("dbops_backup_last_duration_seconds", _seconds(newest.finished) - _seconds(newest.created))
+    sent = next((backup.manifest for backup in backups if read_offsite_copy(backup)), None)
+    if sent:
+        yield Sample("dbops_backup_offsite_timestamp_seconds", _seconds(sent.created))
     proofs = [(backup, read_proof(backup)) for backup in backups]
     yield Sample("dbops_backup_last_failed_proof", proofs[0][1].state == FAILED)
     for backup, proof in proofs:

@@ -200,15 +200,18 @@ class Docker:
                 command, env=client_env, check=False, patience=None, stdin_path=stdin_path, stdout_path=stdout_path, timeout=timeout
             )
 
-    def run(self, job: OneShot, timeout: float | None = None) -> Outcome:
-        """Run a one-shot container to its end and remove it, also when it took too long or this side was interrupted."""
+    def run(self, job: OneShot, timeout: float | None = None, **options: t.Any) -> Outcome:
+        """Run a one-shot container to its end and remove it, also when it took too long or this side was interrupted.
+
+        ``options``: what ``run_process`` knows of its output.
+        """
         try:
             if job.further_networks:
                 self._launch(["container", "create"], job)
                 for network in job.further_networks:
                     self._call(["network", "connect", network, job.name])
-                return self._call(["container", "start", "--attach", job.name], check=False, patience=None, timeout=timeout)
-            outcome = self._launch(["container", "run"], job, check=False, patience=None, timeout=timeout)
+                return self._call(["container", "start", "--attach", job.name], check=False, patience=None, timeout=timeout, **options)
+            outcome = self._launch(["container", "run"], job, check=False, patience=None, timeout=timeout, **options)
             if outcome.rc == 125:
                 _raise_engine_trouble(outcome)
                 raise EngineError("The engine could not start a container of image '%s': %s" % (job.image, said_by(outcome)))

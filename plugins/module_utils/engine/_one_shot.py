@@ -42,6 +42,7 @@ class OneShot:
     shm_size: str = ""
     memory: int = 0
     cpus: float = 0
+    workdir: str = ""
 
 
 #: Variables that mean something to the ``docker`` client itself: a backend's value must not redirect or break it.
@@ -82,7 +83,12 @@ def one_shot_flags(job: OneShot) -> list[str]:
         flags += ["--mount", mount_flag(source, destination, writable)]
     for path in job.tmpfs:
         flags += ["--tmpfs", path]
-    for option, value in (("--user", job.user), ("--volumes-from", job.volumes_from), ("--shm-size", job.shm_size)):
+    for option, value in (
+        ("--user", job.user),
+        ("--volumes-from", job.volumes_from),
+        ("--shm-size", job.shm_size),
+        ("--workdir", job.workdir),
+    ):
         flags += [option, value] if value else []
     flags += ["--memory", str(job.memory), "--memory-swap", str(job.memory)] if job.memory else []
     flags += ["--cpus", "%g" % job.cpus] if job.cpus else []

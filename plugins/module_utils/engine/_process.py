@@ -78,6 +78,7 @@ def run_process(
     stdout_path: str | None = None,
     timeout: float | None = None,
     kept: int | None = KEPT,
+    folder: str | None = None,
 ) -> Outcome:
     """Run ``argv`` to its end.
 
@@ -86,6 +87,7 @@ def run_process(
     :param stdout_path: file (mode 0600) that takes the output instead of memory.
     :param timeout: seconds; past them the program is killed and ``timed_out`` is set.
     :param kept: bytes kept of the start and of the end of each stream, ``None`` for everything.
+    :param folder: where it runs.
     :raises FileNotFoundError: where the program is not installed.
     """
     stdin: t.Any = open(stdin_path, "rb") if stdin_path else subprocess.DEVNULL
@@ -97,6 +99,7 @@ def run_process(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
+            cwd=folder,
             start_new_session=True,  # a terminal that closes or a Ctrl-C is for this process, which then ends its children in order
         )
     finally:

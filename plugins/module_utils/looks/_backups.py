@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._offsite_copy import OffsiteCopy, read_offsite_copy
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import INVALID, Proof, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, not_restorable
@@ -19,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import aligned, count_text, duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
 
-_HEADINGS = ("backup", "age", "size", "rows", "proved", "kept because")
+_HEADINGS = ("backup", "age", "size", "rows", "proved", "offsite", "kept because")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def list_backups(operation: Operation, verify: bool, retention: t.Mapping[str, t
     reasons = _reasons(operation, backups, retention)
     proofs = {backup.name: read_proof(backup) for backup in backups}
     summary = ["%s of database '%s' in '%s'." % (count_text(len(backups), "backup"), operation.database, archive.folder)]
-    summary += _table(operation, backups, proofs, reasons)
+    copies = {backup.name: copy for backup, copy in ((backup, read_offsite_copy(backup)) for backup in backups) if copy}
+    summary += _table(operation, backups, proofs, reasons, copies)
     summary += ["Unreadable, do not rely on it: '%s'." % name for name in unreadable]
     summary += list(checked.damaged.values())
     summary += [proof.failures[0] + "." for proof in proofs.values() if proof.state == INVALID]
@@ -49,6 +51,7 @@ def list_backups(operation: Operation, verify: bool, retention: t.Mapping[str, t
     facts = {
         "backups": [facts_of(backup) for backup in backups],
         "proofs": {name: {"state": proof.state, "at": proof.at, "failures": list(proof.failures)} for name, proof in proofs.items()},
+        "offsite": {name: {"repository": copy.repository, "snapshot": copy.snapshot, "at": copy.at} for name, copy in copies.items()},
         "kept_because": {name: list(phrases) for name, phrases in (reasons or {}).items()},
         "unreadable": unreadable,
         "damaged": checked.damaged,
@@ -82,7 +85,11 @@ def _check_files(backups: t.Sequence[Backup]) -> FileCheck:
 
 
 def _table(
-    operation: Operation, backups: t.Sequence[Backup], proofs: t.Mapping[str, Proof], reasons: t.Mapping[str, tuple[str, ...]] | None
+    operation: Operation,
+    backups: t.Sequence[Backup],
+    proofs: t.Mapping[str, Proof],
+    reasons: t.Mapping[str, tuple[str, ...]] | None,
+    copies: t.Mapping[str, OffsiteCopy],
 ) -> list[str]:
     if not backups:
         return []
@@ -93,6 +100,7 @@ def _table(
             size_text(backup.manifest.size),
             str(backup.manifest.rows),
             proof_text(proofs[backup.name]),
+            copies[backup.name].at if backup.name in copies else "no",
             "" if reasons is None else ", ".join(reasons[backup.name]) or "nothing: prune_backups.yml removes it",
         )
         for backup in backups

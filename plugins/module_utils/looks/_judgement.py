@@ -380,6 +380,21 @@ def _proofs(seen: Observed, limits: Limits) -> list[Finding]:
     return [Finding("proof", severe if long_ago else Light.YELLOW, sentence, _playbook(seen.place, "verify_backups"))]
 
 
+def _copies(seen: Observed, limits: Limits) -> list[Finding]:
+    known, most = seen.backups, limits.offsite_hours * 3600
+    if known is None or not known.count or not most or (known.offsite_age is not None and known.offsite_age <= most):
+        return []
+    how_old = (
+        "none has"
+        if known.offsite_age is None
+        else "the newest that has, '%s', is %s old" % (known.offsite, duration_text(known.offsite_age))
+    )
+    sentence = "No backup of the last %g h has a copy elsewhere; %s." % (limits.offsite_hours, how_old)
+    long_ago = known.offsite_age is None or known.offsite_age > BACKUP_RED * most
+    severe = Light.RED if seen.place.is_production and long_ago else Light.YELLOW
+    return [Finding("offsite", severe, sentence, _playbook(seen.place, "copy_backups"))]
+
+
 def _migrations(seen: Observed, _limits: Limits) -> list[Finding]:
     found = []
     pending = seen.pending
@@ -466,6 +481,7 @@ _JUDGES: tuple[t.Callable[[Observed, Limits], list[Finding]], ...] = (
     _sequences,
     _backups,
     _proofs,
+    _copies,
     _waits,
     _transaction,
     _migrations,

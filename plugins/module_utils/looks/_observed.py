@@ -64,11 +64,12 @@ class Place:
 @dataclass(frozen=True)
 class Limits:
     """What the inventory says: hours after which a backup is due (0: none is), seconds that a transaction may take, hours that the newest
-    proved backup may be old (0: none is expected)."""
+    proved backup, or the newest that has a copy elsewhere, may be old (0: none is expected)."""
 
     backup_hours: float = 24
     transaction_seconds: float = 300
     proof_hours: float = 0
+    offsite_hours: float = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Backups:
     """The backups on the target. ``age`` in seconds; ``intact``: the newest one's files are there in full size; ``growth``: bytes a day.
 
     ``elsewhere``: where there is none of this server, the newest of another one (which this may have taken the place of).
-    Each was verified when it was made: else it would not have its name. ``offsite``: copies elsewhere, which this collection does not make.
+    Each was verified when it was made: else it would not have its name. ``offsite``: the newest one of which a copy is elsewhere,
+    as far as this host knows, with its age in seconds and the repository.
     ``proved``: the newest one that came back when it was restored, with its age in seconds and how many it took to restore; ``proof_trouble``:
     why the newest one did not.
     """
@@ -90,7 +92,10 @@ class Backups:
     due: str = ""
     growth: float | None = None
     unreadable: tuple[str, ...] = ()
-    offsite: str = "none"
+    offsite: str = ""
+    offsite_at: str = ""
+    offsite_age: float | None = None
+    offsite_repository: str = ""
     elsewhere: str = ""
     restorable: str = "unknown"
     restorable_trouble: str = ""

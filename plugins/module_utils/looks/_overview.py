@@ -193,8 +193,15 @@ def _backups(state: t.Mapping[str, t.Any]) -> str:
         size_text(backups["size"]),
         due,
         _proved(backups),
-        backups["offsite"],
+        _elsewhere(backups),
     )
+
+
+def _elsewhere(backups: t.Mapping[str, t.Any]) -> str:
+    if not backups["offsite"]:
+        return "none"
+    which = "the newest" if backups["offsite"] == backups["newest"] else "up to '%s'" % backups["offsite"]
+    return "%s, since %s" % (which, backups["offsite_at"])
 
 
 def _proved(backups: t.Mapping[str, t.Any]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_shape
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._offsite_copy import read_offsite_copy
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, INVALID, PROVED, Proof, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.looks import _survey
@@ -162,6 +163,7 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
     newest = own[0].manifest
     proofs = [(backup, read_proof(backup)) for backup in own]
     proved, proof = next(((backup, proof) for backup, proof in proofs if proof.state == PROVED), (None, Proof()))
+    sent, copy = next(((backup, copy) for backup, copy in ((backup, read_offsite_copy(backup)) for backup in own) if copy), (None, None))
     made = moment(newest.created)
     due = timestamp(made + datetime.timedelta(hours=limits.backup_hours)) if limits.backup_hours else ""
     return Backups(
@@ -174,6 +176,10 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
         due=due,
         growth=growth([(moment(backup.manifest.created), backup.manifest.database_size) for backup in own]),
         unreadable=tuple(unreadable),
+        offsite=sent.manifest.id if sent else "",
+        offsite_at=copy.at if copy else "",
+        offsite_age=max(0.0, (now - moment(sent.manifest.created)).total_seconds()) if sent else None,
+        offsite_repository=copy.repository if copy else "",
         restorable=newest.restorable.state,
         restorable_trouble=not_restorable(own[0]),
         proved=proof.backup,

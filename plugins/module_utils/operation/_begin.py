@@ -19,7 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._request 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import resolve
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._witnesses import gather_evidence, mark_as_production
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import PROOFS, Holder, OperationLock, read_holder
+from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import ASIDE, Holder, OperationLock, read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import read_server, session, value
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
@@ -65,7 +65,7 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
             server=server,
             evidence=evidence,
             archive=Archive(request.backup_dir),
-            lock=OperationLock(lock_session, target.database, holder, PROOFS if request.risk is _guard.Risk.PROVE else ""),
+            lock=OperationLock(lock_session, target.database, holder, ASIDE.get(request.operation, "")),
             maintenance=maintenance,
             started_at=started_at,
             live=_database.identity(maintenance, target.database),
@@ -107,7 +107,7 @@ def _prepare(operation: Operation) -> None:
         )
     operation.lock.take(operation.request.lock_wait)
     operation.archive.require_writable()
-    if operation.request.risk is not _guard.Risk.PROVE or read_holder(operation.maintenance, operation.database) is None:
+    if operation.request.risk is not _guard.Risk.ASIDE or read_holder(operation.maintenance, operation.database) is None:
         operation.warnings += ["Clean-up after an interrupted run: %s." % done for done in clean_up(operation)]
     if (
         operation.request.environment == _guard.PRODUCTION

@@ -32,7 +32,7 @@ class Risk(enum.Enum):
 
     READ = "reads only"
     SAVE = "writes or removes backups, never the live database"
-    PROVE = "writes beside backups what is known of them; nobody has to wait for it"
+    ASIDE = "works on backups that are there, and writes beside them what is known of them; nobody has to wait for it"
     FORWARD = "changes the database the way it is meant to"
     OVERWRITE = "replaces or adds data: needs consent wherever the database is not proved to be disposable"
     DISPOSABLE = "destroys data: only where the database is proved to be disposable"
@@ -76,7 +76,7 @@ def decide(operation: str, risk: Risk, evidence: Evidence, confirm: str, selecti
     if risk is Risk.READ:
         return
     _require_pinned_server(operation, evidence)
-    if risk in (Risk.SAVE, Risk.PROVE):
+    if risk in (Risk.SAVE, Risk.ASIDE):
         return
     if selection is not None:
         require_one_environment(operation, evidence, selection)

@@ -50,7 +50,7 @@ class Estimate:
 def back_up(operation: Operation, options: BackupOptions) -> Result:
     """The module's work: make one, or in check mode say what it would make."""
     _database.require(operation.maintenance, operation.database)
-    estimate = require_space(operation)
+    estimate = require_space(operation, options.compression == "none")
     if operation.check_mode:
         backup_id = operation.archive.new_id(operation.database, operation.started_at, options.reason)
         lines = [
@@ -83,7 +83,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     with operation.session(contents, read_only=True) as connection:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
-        compression = _dump.best_compression(operation.server.version_number, _configure_options(connection))
+        compression = _compression(operation, connection, options)
         sequences = _sequences_now(operation, contents)
         readers = SnapshotReaders(operation, contents, snapshot_name)
         with ThreadPoolExecutor(1) as beside:
@@ -118,6 +118,12 @@ def _sequences_now(operation: Operation, database: str) -> dict[str, int | None]
         return None
 
 
+def _compression(operation: Operation, connection: Connection, options: BackupOptions) -> str:
+    if options.compression == "none":
+        return _dump.UNCOMPRESSED
+    return _dump.best_compression(operation.server.version_number, _configure_options(connection))
+
+
 def _configure_options(connection: Connection) -> str:
     """How the server (and so the image's pg_dump) was built; only privileged users may read it."""
     if not value(connection, "SELECT has_function_privilege('pg_config()', 'EXECUTE')"):
@@ -125,9 +131,9 @@ def _configure_options(connection: Connection) -> str:
     return value(connection, "SELECT setting FROM pg_config WHERE name = 'CONFIGURE'") or ""
 
 
-def require_space(operation: Operation) -> Estimate:
+def require_space(operation: Operation, uncompressed: bool = False) -> Estimate:
     """:raises DbopsError: where the volume has too little room, with the estimate."""
-    estimate = estimate_space(operation)
+    estimate = estimate_space(operation, uncompressed)
     if estimate.free < estimate.needed:
         raise DbopsError(
             "The volume of '%s' has too little room for a backup of '%s': %s. Free some, or name another folder with dbops_backup_dir."
@@ -137,14 +143,15 @@ def require_space(operation: Operation) -> Estimate:
     return estimate
 
 
-def estimate_space(operation: Operation) -> Estimate:
-    """From the last backup's size, grown like the database; for the first one, the database's size without its indexes."""
+def estimate_space(operation: Operation, uncompressed: bool = False) -> Estimate:
+    """From the size of the last backup of that kind, grown like the database; for the first one, the database's size without its indexes."""
     operation.enter("backup: estimate")
     free = operation.archive.free_space()
     now = _database.size(operation.maintenance, operation.database)
     backups, _unreadable = operation.archive.catalogue(operation.database)
     for backup in backups:
-        if backup.manifest.server_identifier == operation.server.identifier and backup.manifest.database_size:
+        of_that_kind = (backup.manifest.compression == _dump.UNCOMPRESSED) == uncompressed
+        if of_that_kind and backup.manifest.server_identifier == operation.server.identifier and backup.manifest.database_size:
             ratio = backup.manifest.size / backup.manifest.database_size
             return Estimate(int(now * ratio * _GROWTH), free, "from the backup '%s'" % backup.manifest.id)
     with operation.session(read_only=True) as connection:

@@ -14,7 +14,7 @@ class BackupOptions:
     """``reason`` becomes part of the name; ``jobs`` is pg_dump's number of parallel workers. ``check_restorable``: try its definitions in a
     sandbox, unless they are known to be restorable. ``of``: the database that holds the contents, where it has another name.
     ``content_hash``: whether what each table holds is digested: ``always``, ``never``, or ``auto`` by the size. ``role_passwords``: whether the
-    verifiers of the roles' passwords are kept."""
+    verifiers of the roles' passwords are kept. ``compression``: ``auto``, the best that the image has, or ``none``."""
 
     reason: str = ""
     jobs: int = 2
@@ -22,3 +22,4 @@ class BackupOptions:
     of: str = ""
     content_hash: str = "auto"
     role_passwords: bool = False
+    compression: str = "auto"

@@ -18,7 +18,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._retention 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import EXAMPLE
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _swap
-from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import PROOFS
+from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import ASIDE
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import aligned, count_text, size_text
@@ -46,7 +46,8 @@ def prune(operation: Operation, policy: Policy | None) -> Result:
     backups, unreadable = operation.archive.catalogue(operation.database)
     operation.warnings += ["Unreadable, and left alone: '%s'." % name for name in unreadable]
     if not operation.check_mode:
-        operation.lock.take(operation.request.lock_wait, PROOFS)  # what is decided by proofs must not change meanwhile
+        for aside in ASIDE.values():  # what is decided by proofs must not change meanwhile, nor go what is being sent
+            operation.lock.take(operation.request.lock_wait, aside)
     operation.enter("prune: decide")
     databases = _kept_databases(operation, backups, policy.kept_database_days)
     candidates = candidates_of(operation, backups, policy)

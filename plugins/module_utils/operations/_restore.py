@@ -15,6 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._load impor
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._load_file import load_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import inspect_file
+from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
@@ -78,11 +79,14 @@ class Built:
     compared: bool
 
 
-def restore(operation: Operation, options: RestoreOptions) -> Result:
-    """The module's work."""
+def restore(operation: Operation, options: RestoreOptions, restic: Restic | None = None) -> Result:
+    """The module's work.
+
+    :param restic: where the backup comes from the offsite repository.
+    """
     if options.backup == UNDO:
         return undo(operation, options)
-    source = find_source(operation, options.backup, options.tools_image)
+    source = find_source(operation, options.backup, options.tools_image, restic)
     exists = _database.exists(operation.maintenance, operation.database)
     if exists:
         _swap.require_swappable(operation.maintenance, operation.database)

@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import Changes, PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, read_proof
+from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     CREATE,
@@ -26,6 +27,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing
     require_roles,
     roles_to_make,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._offsite_source import fetch_backup
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import Role
@@ -51,11 +53,13 @@ class Volume:
 
 @dataclass(frozen=True)
 class Source:
-    """What is restored: one of our backups, or a file made by hand. ``tools_image``: whose pg_restore reads it, the server's own if empty."""
+    """What is restored: one of our backups, or a file made by hand. ``tools_image``: whose pg_restore reads it, the server's own if empty;
+    ``only_manifest``: the rest of it is elsewhere, which only check mode leaves so."""
 
     backup: Backup | None = None
     file: PlainFile | None = None
     tools_image: str = ""
+    only_manifest: bool = False
 
     @property
     def archive(self) -> str:
@@ -95,10 +99,15 @@ class Preparation:
     as_text: bool = False
 
 
-def find_source(operation: Operation, wanted: str, tools_image: str = "") -> Source:
-    """:raises DbopsError: naming what there is."""
+def find_source(operation: Operation, wanted: str, tools_image: str = "", restic: Restic | None = None) -> Source:
+    """:param restic: where the source is to come from the offsite repository.
+    :raises DbopsError: naming what there is.
+    """
     if tools_image:
         operation.docker.image(tools_image)  # it has to be there
+    if restic:
+        fetched = fetch_backup(operation, restic, wanted)
+        return Source(backup=fetched.backup, tools_image=tools_image, only_manifest=fetched.only_manifest)
     return replace(_find(operation, wanted, tools_image), tools_image=tools_image)
 
 
@@ -176,7 +185,12 @@ def require_restorable(operation: Operation, source: Source, missing: str = REFU
                 else "",
             )
         )
-    if source.backup:
+    if source.only_manifest:
+        operation.warnings.append(
+            "Only the manifest of backup '%s' was looked at: a run fetches its files, and compares them with it before anything else."
+            % source.name
+        )
+    elif source.backup:
         foreign = foreign_files(source.backup, verify_files(source.backup))
         operation.warnings += [foreign] if foreign else []
     free = data_volume_space(operation)
@@ -190,7 +204,7 @@ def require_restorable(operation: Operation, source: Source, missing: str = REFU
 
 def _prepare(operation: Operation, source: Source, choice: str) -> Preparation:
     definitions = source.file
-    if source.archive and (source.file or source.tools_image):
+    if source.archive and (source.file or source.tools_image) and not source.only_manifest:
         work = operation.work_folder("definitions")
         text = as_text(operation.tools(), source.archive, work, "definitions.sql", source.tools_image, ["--schema-only"])
         definitions = inspect_file(text)

@@ -62,8 +62,8 @@ class Holder:
         )
 
 
-#: The lock of those that only prove backups: one at a time, and nobody else has to wait for them but who removes backups.
-PROOFS = "\nproofs"
+#: The locks of those that only work on backups that are there: one at a time of each, and nobody else has to wait for them but who removes backups.
+ASIDE = {"verify_backups": "\nproofs", "copy_backups": "\ncopies"}
 
 
 class OperationLock:

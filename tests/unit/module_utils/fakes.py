@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import shutil
 import typing as t
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import FileEntry, Manifest
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Endpoint, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Repository, Snapshot
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Evidence, Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Caller, Request
@@ -26,7 +28,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._target i
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import Grant, Properties, Setting
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Address, Server
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -201,7 +203,7 @@ class FakeDocker:
         self.executed.append((container, tuple(argv)))
         return self.on_exec(container, tuple(argv))
 
-    def run(self, job: t.Any, timeout: float | None = None) -> Outcome:
+    def run(self, job: t.Any, timeout: float | None = None, **_options: t.Any) -> Outcome:
         self.jobs.append(job)
         return self.outcomes.pop(0) if self.outcomes else Outcome(0, "", "")
 
@@ -416,3 +418,47 @@ class FakeOperation(Operation):
     @property
     def opened(self) -> list[tuple[str, bool]]:
         return self.__dict__.setdefault("_opened", [])
+
+
+class FakeRestic:
+    """Stands for ``offsite._restic.Restic``: keeps copies of folders under ``there``, whose name is the snapshot's.
+
+    :param refusing: backups that cannot be sent, and what is said of them.
+    """
+
+    def __init__(self, there: Path, made: bool = True, refusing: t.Mapping[str, str] | None = None) -> None:
+        self.repository = Repository("s3:https://backup.example.com/chat", "chat-production")
+        self.there = there
+        self.made = made
+        self.refusing = dict(refusing or {})
+        self.asked: list[str] = []
+        self._kept: list[Snapshot] = []
+
+    def exists(self) -> bool:
+        return self.made
+
+    def create(self) -> None:
+        self.asked.append("create")
+        self.made = True
+
+    def snapshots(self, tags: t.Sequence[str]) -> list[Snapshot]:
+        return [snapshot for snapshot in self._kept if set(tags) <= set(snapshot.tags)]
+
+    def send(self, folder: str, name: str, tags: t.Sequence[str], time: str, without: str = "") -> tuple[str, int]:
+        self.asked.append("send " + name)
+        if name in self.refusing:
+            raise DbopsError(self.refusing[name])
+        snapshot = "snapshot-%d" % (len(self._kept) + 1)
+        shutil.copytree(Path(folder, name), self.there / snapshot / name, ignore=shutil.ignore_patterns(without))
+        self._kept.append(Snapshot(snapshot, time, tuple(tags)))
+        return snapshot, 42
+
+    def fetch(self, snapshot: str, folder: str) -> None:
+        self.asked.append("fetch " + snapshot)
+        shutil.copytree(self.there / snapshot, folder, dirs_exist_ok=True)
+
+    def read_file(self, snapshot: str, path: str, to: str) -> None:
+        shutil.copy(self.there / snapshot / path, to)
+
+    def check(self, share: str) -> None:
+        self.asked.append("check " + share)

@@ -26,9 +26,10 @@ SHARED: dict[str, t.Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["opti
 #: Which operation each module is to the lock, the journal and the consent, and what it can do.
 EXPECTED = {
     "backup": ("backup", Risk.SAVE),
+    "backup_copy": ("copy_backups", Risk.ASIDE),
     "backup_info": ("backup_info", Risk.READ),
     "backup_prune": ("prune_backups", Risk.SAVE),
-    "backup_verify": ("verify_backups", Risk.PROVE),
+    "backup_verify": ("verify_backups", Risk.ASIDE),
     "database_diagnosis": ("diagnose", Risk.READ),
     "database_info": ("info", Risk.READ),
     "database_marker": ("enroll", Risk.MARK),

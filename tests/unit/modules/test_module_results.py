@@ -23,6 +23,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import pub
 from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import test_backups, test_info, test_preview_status, test_status
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import (
     test_backup,
+    test_copying,
     test_migration,
     test_pruning,
     test_reset,
@@ -59,6 +60,12 @@ def _catalogue(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> 
     return test_backups.listed(folder, verify=True, policy={"keep_last": 1})
 
 
+def _copy(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:
+    stage = test_copying.Stage(folder)
+    stage.publish(22, 23)
+    return stage.copy(check_mode=check)
+
+
 def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:
     stage = test_pruning.Stage(folder)
     stage.publish(22)
@@ -69,6 +76,7 @@ def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Resul
 #: How each module's work is played; ``restore`` has two ways.
 PLAYS: list[tuple[str, Play]] = [
     ("backup", _backup),
+    ("backup_copy", _copy),
     ("backup_info", _catalogue),
     ("backup_prune", _prune),
     ("backup_verify", lambda monkeypatch, folder, check: test_verification.Stage(monkeypatch, folder).verify(check_mode=check)),

@@ -143,6 +143,8 @@ def handed_on(role: Path) -> dict[str, str]:
 def declared_names_are_used(role: Path) -> list[str]:
     users = role.parent.iterdir() if role.name == SHARED_ROLE else [role]
     used = {name for user in users for name in _VARIABLE.findall(without_comments(texts(user, "tasks", "handlers", "vars", "templates")))}
+    playbooks = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "playbooks").glob("*.yml")))
+    used |= set(_VARIABLE.findall(without_comments(playbooks))) if role.name == SHARED_ROLE else set()
     used |= set(handed_on(role).values()) | {
         f"dbops_{name}" for name in load(role / "vars" / "main.yml").get(f"{HANDED_OVER}stand_ins", [])
     }
@@ -215,8 +217,9 @@ def documented_options(path: Path) -> dict[str, dict]:
     assert found
     documentation = yaml.safe_load(found[1]) or {}
     options = dict(documentation.get("options") or {})
-    if "dbops.postgres.retention" in documentation.get("extends_documentation_fragment", ()):
-        options.update(documented_options(ROOT / "plugins" / "doc_fragments" / "retention.py"))
+    for fragment in ("retention", "offsite"):
+        if f"dbops.postgres.{fragment}" in documentation.get("extends_documentation_fragment", ()):
+            options.update(documented_options(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py"))
     return options
 
 
@@ -235,13 +238,15 @@ def test_what_is_left_out_has_the_same_default_in_the_module(role: str, option: 
     """Else an empty field in a survey would mean something else than no field."""
     plugins = ROOT / "plugins"
     options = documented_options(plugins / "doc_fragments" / "target.py")
+    if name.startswith("dbops_offsite_"):
+        options = documented_options(plugins / "doc_fragments" / "offsite.py")["offsite"]["suboptions"]
     for module in re.findall(r"^ +dbops\.postgres\.(\w+):$", texts(ROOT / "roles" / role, "tasks"), re.MULTILINE):
         options.update(documented_options(plugins / "modules" / f"{module}.py"))
     assert option in options, f"{name} is no option of the module: name it in {HANDED_OVER}not_options"
     if options[option].get("required"):
         return  # refused by the module then
     shared = ROOT / "roles" / SHARED_ROLE
-    if option in load(shared / "vars" / "main.yml")[f"{HANDED_OVER}stand_ins"]:
+    if not name.startswith("dbops_offsite_") and option in load(shared / "vars" / "main.yml")[f"{HANDED_OVER}stand_ins"]:
         assert name not in load(ROOT / "roles" / role / "defaults" / "main.yml"), "it would hide the shared variable"
         name = f"dbops_{option}"
     defaults = load(shared / "defaults" / "main.yml") | load(ROOT / "roles" / role / "defaults" / "main.yml")

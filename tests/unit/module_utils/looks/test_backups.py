@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, PROVED
 from ansible_collections.dbops.postgres.plugins.module_utils.looks._backups import list_backups
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
+from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_offsite_copy import sent
 from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
 from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_retention import NEWEST
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation, published
@@ -54,13 +55,14 @@ def test_a_row_tells_age_size_proof_and_why_it_is_kept(tmp_path: Path) -> None:
     backups = operation(tmp_path).archive.catalogue("chat")[0]
     written(tmp_path, backups[0], proof_of(backups[0]))
     written(tmp_path, backups[2], proof_of(backups[2], FAILED))
+    sent(tmp_path, backups[0])
     result = listed(tmp_path, policy={"keep_daily": 1})
     rows = [re.split(r"  +", line) for line in result.summary[1:5]]
-    assert [[row[0], row[1], row[4], row[5]] for row in rows] == [
-        ["backup", "age", "proved", "kept because"],
-        ["chat_20261123_030000", "3 h", "2026-11-23T04:00:00Z", ", ".join([*NEWEST, "daily 2026-11-23"])],
-        ["chat_20261122_030000", "1 d 3 h", "no", "nothing: prune_backups.yml removes it"],
-        ["chat_20261120_030000", "3 d 3 h", "FAILED 2026-11-23T04:00:00Z", "nothing: prune_backups.yml removes it"],
+    assert [[row[0], row[1], row[4], row[5], row[6]] for row in rows] == [
+        ["backup", "age", "proved", "offsite", "kept because"],
+        ["chat_20261123_030000", "3 h", "2026-11-23T04:00:00Z", "2026-11-23T05:00:00Z", ", ".join([*NEWEST, "daily 2026-11-23"])],
+        ["chat_20261122_030000", "1 d 3 h", "no", "no", "nothing: prune_backups.yml removes it"],
+        ["chat_20261120_030000", "3 d 3 h", "FAILED 2026-11-23T04:00:00Z", "no", "nothing: prune_backups.yml removes it"],
     ]
     assert result.facts["proofs"]["chat_20261123_030000"]["state"] == PROVED
     assert result.facts["kept_because"]["chat_20261122_030000"] == []

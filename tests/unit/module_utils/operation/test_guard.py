@@ -61,7 +61,7 @@ def expected(risk: Risk, seen: Evidence, confirm: str, check: bool) -> bool:
         return True
     if wrong_server:
         return False
-    if risk in (Risk.SAVE, Risk.PROVE):
+    if risk in (Risk.SAVE, Risk.ASIDE):
         return True
     if risk is Risk.MARK:
         return seen.environment in ("production", seen.marker) or consent or check
@@ -84,7 +84,7 @@ def test_every_combination_of_witnesses_is_decided_as_designed(risk: Risk, envir
 
 
 def test_every_risk_is_in_the_table() -> None:
-    assert {risk.name for risk in Risk} == {"READ", "SAVE", "PROVE", "FORWARD", "OVERWRITE", "DISPOSABLE", "MARK"}
+    assert {risk.name for risk in Risk} == {"READ", "SAVE", "ASIDE", "FORWARD", "OVERWRITE", "DISPOSABLE", "MARK"}
 
 
 # --- properties -----------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_a_clever_spelling_of_everything_is_refused(limit: str) -> None:
     assert not passes(Risk.DISPOSABLE, PROVED, selection=Selection(limit, ("preview",)))
 
 
-@pytest.mark.parametrize("risk", [Risk.READ, Risk.SAVE, Risk.PROVE], ids=lambda risk: risk.name)
+@pytest.mark.parametrize("risk", [Risk.READ, Risk.SAVE, Risk.ASIDE], ids=lambda risk: risk.name)
 def test_backups_and_reading_may_be_asked_of_everything(risk: Risk) -> None:
     assert passes(risk, PROVED, selection=Selection("all", ("preview", "production")))
 

@@ -67,7 +67,7 @@ class Stage:
 
     def verify(self, select: str = "newest", check_mode: bool = False) -> Result:
         docker = FakeDocker(LIVE, images=IMAGES)
-        self.operation = operation(self.folder, FakeConnection(), docker, risk=Risk.PROVE, check_mode=check_mode)
+        self.operation = operation(self.folder, FakeConnection(), docker, risk=Risk.ASIDE, check_mode=check_mode)
         try:
             return verify_backups(self.operation, select, ProofOptions(limits=Limits("memory")))
         finally:
@@ -123,7 +123,7 @@ def test_whoever_ends_the_run_ends_it(stage: Stage) -> None:
 
 def test_without_a_backup_there_is_nothing_to_be_glad_of(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    running = operation(tmp_path / "empty", FakeConnection(), FakeDocker(LIVE, images=IMAGES), risk=Risk.PROVE)
+    running = operation(tmp_path / "empty", FakeConnection(), FakeDocker(LIVE, images=IMAGES), risk=Risk.ASIDE)
     with pytest.raises(DbopsError, match=r"There is no backup of database 'chat' .*ansible-playbook backup.yml -l chat-production"):
         verify_backups(running, "newest", ProofOptions())
 
