@@ -175,7 +175,7 @@ def test_a_full_storage_holds_nothing_back(v2: None, controller: Controller, sta
         as_root("mount", "-t", "tmpfs", "-o", f"size=200k,mode=0700,uid={owner}", "tmpfs", storage.location)
         try:
             storage.restic(stack, "init")
-            stack.as_deploy(f"head -c 150000 /dev/urandom > {storage.location}/else || true")
+            stack.as_deploy(f"cat /dev/zero > {storage.location}/else 2>/dev/null || true")
             full = copy(controller, storage)
             assert not full.ok and f"Backup '{backup}' was not sent. restic could not" in full.message and "no space left" in full.message
             assert storage.snapshots(stack) == [] and controller.run("backups", "-l", "production").result()["offsite"] == {}
@@ -292,7 +292,7 @@ def test_from_an_image_and_with_a_password_file(
         given |= {"dbops_offsite_password": "", "dbops_offsite_password_file": word}
         for storage in (drive, Storage(bucket.location + "-again", bucket.environment)):
             done = copy(controller, storage, **given, dbops_copy_init=True)
-            assert done.ok and done.result()["to_copy"] == [backup], done.output
+            assert done.ok and backup in done.result()["to_copy"], done.output
             lose_backups(stack, production)
             production.do("DELETE FROM reactions")
             came = restore(controller, storage, **given)
