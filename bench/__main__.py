@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e" / "support"))
 import damage  # noqa: E402
 import dataset  # noqa: E402
 import measure  # noqa: E402
+import offsite_copies  # noqa: E402
 import preview  # noqa: E402
 import report  # noqa: E402
 from controller import Controller  # noqa: E402
@@ -71,6 +72,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, rounds, scratch),
         "proof": lambda: measure.proofs(stack, controller, rounds),
+        "offsite": lambda: offsite_copies.copies(stack, controller),
         "migrate": lambda: measure.migration(controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
@@ -81,7 +83,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
-    if {"backup", "restore", "proof", "migrate"} & set(wanted):
+    if {"backup", "restore", "proof", "offsite", "migrate"} & set(wanted):
         _say(f"filling with {megabytes} MB")
         dataset.fill(stack.production, megabytes)
     results = dict(known)

@@ -65,6 +65,26 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "The like of a plain file: the runbook's `psql < file` ends with an error",
         "プレーンファイルの同様の損傷で、手順書の `psql < file` がエラーで終わる割合",
     ),
+    "offsite_second_backup_share": (
+        0.15,
+        "Copy elsewhere: share that is sent again once the newest row in a hundred has changed, of a dump that is not compressed",
+        "別の場所へのコピー: 新しい方の 100 行に 1 行が変わった後に送り直される割合(圧縮しないダンプ)",
+    ),
+    "offsite_second_backup_share_scattered": (
+        None,
+        "The same, where the changed rows are scattered over the whole table",
+        "同上、変わった行がテーブル全体に散らばる場合",
+    ),
+    "offsite_second_backup_share_compressed": (
+        None,
+        "The same as the first, of a compressed dump",
+        "最初と同じ変更で、圧縮したダンプの場合",
+    ),
+    "restore_fresh_host_seconds": (
+        None,
+        "From the start of an empty server, through the copy elsewhere, to every row restored and compared, seconds",
+        "空のサーバーの起動から、別の場所のコピーを経て、全行をリストアし比べ終わるまで(秒)",
+    ),
     "reset_unusable_seconds": (
         0.5,
         "Preview reset: an application sees errors for, seconds",
