@@ -70,6 +70,7 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Copy elsewhere: share that is sent again once the newest row in a hundred has changed, of a dump that is not compressed",
         "別の場所へのコピー: 新しい方の 100 行に 1 行が変わった後に送り直される割合(圧縮しないダンプ)",
     ),
+    "offsite_second_backup_share_appended": (None, "The same, where a row in a hundred is new", "同上、100 行に 1 行が新しい場合"),
     "offsite_second_backup_share_scattered": (
         None,
         "The same, where the changed rows are scattered over the whole table",
@@ -79,6 +80,11 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         None,
         "The same as the first, of a compressed dump",
         "最初と同じ変更で、圧縮したダンプの場合",
+    ),
+    "offsite_second_backup_share_compressed_appended": (
+        None,
+        "The same as the second, of a compressed dump",
+        "2 番目と同じ変更で、圧縮したダンプの場合",
     ),
     "restore_fresh_host_seconds": (
         None,

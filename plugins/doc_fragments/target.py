@@ -101,6 +101,35 @@ options:
       - Folder on the target for a file that Prometheus' node_exporter collects (its C(--collector.textfile.directory)), written anew after each run that
         may change something. Nothing is written where it is not given.
     type: path
+  notify:
+    description:
+      - Who is told of a run that may change something, beside Ansible. A receiver that does not answer costs some seconds and a warning, never the run.
+    type: dict
+    suboptions:
+      webhook:
+        description:
+          - An address that takes JSON, such as that of Slack, Mattermost, Discord or apprise's own server. C(text) is the message; C(event), C(operation),
+            C(host), C(database), C(environment) and C(run_id) are for programs.
+        type: str
+      events:
+        description:
+          - What the webhook is told of. V(failure) (also where an operation was refused, or found the database busy), V(recovery) (it succeeded after it
+            had failed), V(success).
+        type: list
+        elements: str
+        choices: [failure, recovery, success]
+        default: [failure, recovery]
+      heartbeats:
+        description:
+          - By operation, such as V(backup) or V(verify_backups), the address that is told when it begins, has succeeded or has failed, and that raises the
+            alarm itself where it hears nothing.
+        type: dict
+        default: {}
+      heartbeat_style:
+        description: Whether V(/start) and V(/fail) are put behind such an address, as healthchecks.io has it, or it is only told of successes (V(plain)).
+        type: str
+        choices: [healthchecks, plain]
+        default: healthchecks
   play:
     description:
       - What the controller knows of this run. The roles of this collection fill it in.

@@ -13,9 +13,12 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url  # type: ignore[import-untyped]
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal, _metrics
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
+from ansible_collections.dbops.postgres.plugins.module_utils.notification import _post
+from ansible_collections.dbops.postgres.plugins.module_utils.notification._message import FAILURE, RECOVERY, SUCCESS, Told, kind_of
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._begin import begin
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection, environment_name
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._lost import state_after_failure
@@ -49,6 +52,15 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "lock_wait": {"type": "int", "default": 0},
     "docker_host": {"type": "str"},
     "metrics_dir": {"type": "path"},
+    "notify": {
+        "type": "dict",
+        "options": {
+            "webhook": {"type": "str", "no_log": True},
+            "events": {"type": "list", "elements": "str", "choices": [FAILURE, RECOVERY, SUCCESS], "default": [FAILURE, RECOVERY]},
+            "heartbeats": {"type": "dict", "no_log": True, "default": {}},
+            "heartbeat_style": {"type": "str", "choices": ["healthchecks", "plain"], "default": "healthchecks"},
+        },
+    },
     "play": {
         "type": "dict",
         "options": {
@@ -92,6 +104,7 @@ class DbopsModule(AnsibleModule):
         run_id = new_run_id()
         started = timestamp(utc_now())
         _raise_on_signals()
+        self._beat(request, _post.START)
         operation: Operation | None = None
         try:
             with begin(request, self._redactor, run_id) as operation:
@@ -157,6 +170,7 @@ class DbopsModule(AnsibleModule):
             self.warn(self._redactor.text(warning))
         facts = operation.facts()
         entry = dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings)
+        self._notify(request, operation.run_id, True, (result.summary or [""])[0])
         recorded = _is_recorded(request) and self._record(request, entry)
         self._tell_metrics(request, facts.get("server_id", ""))
         closing = _closing_line(request, operation, recorded)
@@ -173,6 +187,7 @@ class DbopsModule(AnsibleModule):
         # Each on a line of its own: what is to be typed may stand at a line's end.
         error.message = "\n".join(dict.fromkeys(part for part in (lost, error.message, state) if part))
         if _is_recorded(request):
+            self._notify(request, run_id, False, error.message)
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
             self._tell_metrics(request, facts.get("server_id", ""))
@@ -190,6 +205,37 @@ class DbopsModule(AnsibleModule):
             self.warn(self._redactor.text(trouble.message))
             return False
         return True
+
+    def _notify(self, request: Request, run_id: str, succeeded: bool, text: str) -> None:
+        """Before the run is in the journal, whose last line tells whether this is a recovery."""
+        if not _is_recorded(request):
+            return
+        text = self._redactor.text(text)
+        self._beat(request, _post.SUCCESS if succeeded else _post.FAIL, text)
+        asked = self.params["notify"] or {}
+        if not asked.get("webhook"):
+            return
+        try:
+            entries = _journal.read(request.backup_dir) if os.path.isdir(request.backup_dir) else []
+        except DbopsError:
+            entries = []
+        database, host = request.target.database, request.caller.host
+        kind = kind_of(succeeded, request.operation, database, entries)
+        if kind in asked["events"]:
+            told = Told(kind, request.operation, host, database, request.environment, run_id, text)
+            self._warn_where_it_fails(lambda: _post.tell_webhook(asked["webhook"], told.payload(), open_url))
+
+    def _beat(self, request: Request, what: str, text: str = "") -> None:
+        asked = self.params["notify"] or {}
+        url = (asked.get("heartbeats") or {}).get(request.operation)
+        if url and _is_recorded(request) and (asked["heartbeat_style"] == "healthchecks" or what == _post.SUCCESS):
+            self._warn_where_it_fails(lambda: _post.beat(str(url), what, text, open_url))
+
+    def _warn_where_it_fails(self, telling: t.Callable[[], None]) -> None:
+        try:
+            telling()
+        except DbopsError as trouble:
+            self.warn(self._redactor.text(trouble.message))
 
     def _tell_metrics(self, request: Request, server_identifier: str) -> None:
         """For Prometheus; what cannot be told is a warning, and spoils nothing."""

