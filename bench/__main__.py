@@ -75,6 +75,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "offsite": lambda: offsite_copies.copies(stack, controller),
         "migrate": lambda: measure.migration(controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
+        "offsite other": lambda: _offsite_of_other_data(stack, controller, megabytes // 2, known),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),
         "load": lambda: preview.measure_under_load(stack, controller),
         "status": lambda: measure.status(stack, controller, scratch),
@@ -104,6 +105,14 @@ def _other_data(stack: Stack, controller: Controller, megabytes: int, rounds: in
     stack.fill("v1")
     dataset.fill_otherwise(stack.production, megabytes)
     return measure.other_data(stack, controller, rounds, scratch)
+
+
+def _offsite_of_other_data(stack: Stack, controller: Controller, megabytes: int, known: Results) -> Results:
+    _say(f"filling with {megabytes} MB of another kind")
+    stack.fill("v1")
+    dataset.fill_otherwise(stack.production, megabytes)
+    found = offsite_copies.copies_of_other_data(stack, controller)
+    return {"other_data": {**known.get("other_data", {}), **found}, "remote_tasks": {}}
 
 
 def _growth(stack: Stack, controller: Controller, wanted: list[tuple[int, int]]) -> Iterator[Results]:

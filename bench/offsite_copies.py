@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
 from broken import answers
 from controller import Controller
@@ -16,46 +15,55 @@ from measure import Results, must
 from offsite import Storage, append_only
 from stack import Server, Stack, command, wait_until
 
-_APPEND = (
-    "INSERT INTO messages (id, text, created_at, room_messages, user_messages) SELECT last + n, m.text, now(), m.room_messages, m.user_messages"
-    " FROM (SELECT max(id) AS last FROM messages) AS l, generate_series(1, (SELECT count(*) / 100 FROM messages)) AS n JOIN messages AS m ON m.id = n * 37"
-)
-
 #: A row in a hundred: new ones, the newest ones changed as an application changes what it has just written, and here and there in the whole table.
-CHANGES = {
-    "appended": _APPEND,
+CHAT = {
+    "appended": "INSERT INTO messages (id, text, created_at, room_messages, user_messages) SELECT last + n, m.text, now(), m.room_messages, m.user_messages"
+    " FROM (SELECT max(id) AS last FROM messages) AS l, generate_series(1, (SELECT count(*) / 100 FROM messages)) AS n JOIN messages AS m ON m.id = n * 37",
     "newest": "UPDATE messages SET text = text || '.' WHERE id > (SELECT max(id) * 0.99 FROM messages)",
     "scattered": "UPDATE messages SET text = text || '.' WHERE id % 100 = 7",
 }
-
-#: Rows that come later also go into what pages had left. A table that has been in use for some time has little of that, a new one much.
-_TIMES_IN_USE = 8
+#: The same of rows that are all of one width, so that none fits into what an older page has left.
+READINGS = {
+    "appended": "INSERT INTO readings SELECT last + n, n % 5000, now(), random() * 100"
+    " FROM (SELECT max(id) AS last FROM readings) AS l, generate_series(1, (SELECT count(*) / 100 FROM readings)) AS n",
+    "newest": "UPDATE readings SET value = value + 1 WHERE id > (SELECT max(id) * 0.99 FROM readings)",
+    "scattered": "UPDATE readings SET value = value + 1 WHERE id % 100 = 7",
+}
 
 
 def copies(stack: Stack, controller: Controller) -> Results:
-    found: dict[str, Any] = {}
-    stack.production.do("CLUSTER messages USING messages_pkey", "VACUUM ANALYZE messages")
-    for _time in range(_TIMES_IN_USE):
-        stack.production.do(_APPEND, "VACUUM messages")
     with append_only() as storage:
-        for form in ("auto", "none"):
-            own = Storage(f"{storage.location}{form}/")
-            first, remote_tasks = _sent(stack, controller, own, form)
-            found[form] = {"first_mb": first / 1e6}
-            for name, change in CHANGES.items():
-                stack.production.do(change, "VACUUM messages")
-                found[form][name] = _sent(stack, controller, own, form)[0] / first
-        seconds = _fresh_host(stack, controller, own)
+        shares, first, remote_tasks = _shares(stack, controller, storage, CHAT)
+        seconds = _fresh_host(stack, controller, Storage(f"{storage.location}none/"))
     return {
-        "offsite_second_backup_share": found["none"]["newest"],
-        "offsite_second_backup_share_appended": found["none"]["appended"],
-        "offsite_second_backup_share_scattered": found["none"]["scattered"],
-        "offsite_second_backup_share_compressed": found["auto"]["newest"],
-        "offsite_second_backup_share_compressed_appended": found["auto"]["appended"],
-        "offsite_first_mb": {form: found[form]["first_mb"] for form in found},
+        "offsite_second_backup_share": shares["none"]["newest"],
+        "offsite_second_backup_shares": shares,
+        "offsite_first_mb": first,
         "restore_fresh_host_seconds": seconds,
         "remote_tasks": {"copy_backups": remote_tasks},
     }
+
+
+def copies_of_other_data(stack: Stack, controller: Controller) -> Results:
+    with append_only() as storage:
+        shares, _first, _remote_tasks = _shares(stack, controller, storage, READINGS)
+    return {"offsite_second_backup_share": shares["none"]["newest"], "offsite_second_backup_shares": shares}
+
+
+def _shares(
+    stack: Stack, controller: Controller, storage: Storage, changes: dict[str, str]
+) -> tuple[dict[str, dict[str, float]], dict[str, float], int]:
+    """By the form of the dump and the change, how much is sent of what the first copy was; the first copies in MB; the tasks that travelled."""
+    shares: dict[str, dict[str, float]] = {}
+    sizes: dict[str, float] = {}
+    for form in ("auto", "none"):
+        own = Storage(f"{storage.location}{form}/")
+        first, remote_tasks = _sent(stack, controller, own, form)
+        sizes[form], shares[form] = first / 1e6, {}
+        for name, change in changes.items():
+            stack.production.do(change, "VACUUM")
+            shares[form][name] = _sent(stack, controller, own, form)[0] / first
+    return shares, sizes, remote_tasks
 
 
 def _sent(stack: Stack, controller: Controller, storage: Storage, form: str) -> tuple[int, int]:

@@ -70,22 +70,6 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Copy elsewhere: share that is sent again once the newest row in a hundred has changed, of a dump that is not compressed",
         "別の場所へのコピー: 新しい方の 100 行に 1 行が変わった後に送り直される割合(圧縮しないダンプ)",
     ),
-    "offsite_second_backup_share_appended": (None, "The same, where a row in a hundred is new", "同上、100 行に 1 行が新しい場合"),
-    "offsite_second_backup_share_scattered": (
-        None,
-        "The same, where the changed rows are scattered over the whole table",
-        "同上、変わった行がテーブル全体に散らばる場合",
-    ),
-    "offsite_second_backup_share_compressed": (
-        None,
-        "The same as the first, of a compressed dump",
-        "最初と同じ変更で、圧縮したダンプの場合",
-    ),
-    "offsite_second_backup_share_compressed_appended": (
-        None,
-        "The same as the second, of a compressed dump",
-        "2 番目と同じ変更で、圧縮したダンプの場合",
-    ),
     "restore_fresh_host_seconds": (
         None,
         "From the start of an empty server, through the copy elsewhere, to every row restored and compared, seconds",
@@ -149,6 +133,7 @@ OTHER = {
     "content_hash_overhead": ("digesting the contents", "内容のダイジェスト"),
     "restore_limit_ratio": ("restore against the bare tool", "リストア、素のツール比"),
     "verify_limit_ratio": ("proof against the bare tool", "証明、素のツール比"),
+    "offsite_second_backup_share": ("copy elsewhere, sent again", "別の場所へのコピー、送り直し"),
 }
 _ABOUT_OTHER = {
     "en": "On other data, {} MB as a plain dump, half of it files that nothing makes smaller and half narrow rows of numbers: {}.",

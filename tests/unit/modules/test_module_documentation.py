@@ -38,6 +38,7 @@ EXPECTED = {
     "migration": ("migrate", Risk.FORWARD),
     "preview_branch_info": ("preview_status", Risk.READ),
     "restore": ("restore", Risk.OVERWRITE),
+    "schedule": ("schedule", Risk.ASIDE),
     "seed": ("seed", Risk.OVERWRITE),
 }
 

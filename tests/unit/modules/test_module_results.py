@@ -28,6 +28,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.operations impor
     test_pruning,
     test_reset,
     test_restore,
+    test_schedule,
     test_seed,
     test_verification,
 )
@@ -89,6 +90,10 @@ PLAYS: list[tuple[str, Play]] = [
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),
     ("restore", _restore),
     ("restore", _undo),
+    (
+        "schedule",
+        lambda monkeypatch, folder, check: test_schedule.Stage(monkeypatch, folder).schedule(test_schedule.JOBS, check_mode=check),
+    ),
     ("seed", lambda monkeypatch, folder, check: test_seed.Stage(monkeypatch, folder).seed(check_mode=check)),
 ]
 
