@@ -72,7 +72,8 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, rounds, scratch),
         "proof": lambda: measure.proofs(stack, controller, rounds),
-        "offsite": lambda: offsite_copies.copies(stack, controller),
+        "offsite": lambda: offsite_copies.copies(stack, controller, megabytes),
+        "schedule": lambda: offsite_copies.scheduling(controller),
         "migrate": lambda: measure.migration(controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "offsite other": lambda: _offsite_of_other_data(stack, controller, megabytes // 2, known),
@@ -84,7 +85,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
-    if {"backup", "restore", "proof", "offsite", "migrate"} & set(wanted):
+    if {"backup", "restore", "proof", "migrate"} & set(wanted):
         _say(f"filling with {megabytes} MB")
         dataset.fill(stack.production, megabytes)
     results = dict(known)
@@ -108,10 +109,7 @@ def _other_data(stack: Stack, controller: Controller, megabytes: int, rounds: in
 
 
 def _offsite_of_other_data(stack: Stack, controller: Controller, megabytes: int, known: Results) -> Results:
-    _say(f"filling with {megabytes} MB of another kind")
-    stack.fill("v1")
-    dataset.fill_otherwise(stack.production, megabytes)
-    found = offsite_copies.copies_of_other_data(stack, controller)
+    found = offsite_copies.copies_of_other_data(stack, controller, megabytes)
     return {"other_data": {**known.get("other_data", {}), **found}, "remote_tasks": {}}
 
 

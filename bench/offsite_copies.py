@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 
+import dataset
 from broken import answers
 from controller import Controller
 from measure import Results, must
@@ -31,9 +33,9 @@ READINGS = {
 }
 
 
-def copies(stack: Stack, controller: Controller) -> Results:
+def copies(stack: Stack, controller: Controller, megabytes: int) -> Results:
     with append_only() as storage:
-        shares, first, remote_tasks = _shares(stack, controller, storage, CHAT)
+        shares, first, remote_tasks = _shares(stack, controller, storage, CHAT, lambda: dataset.fill(stack.production, megabytes))
         seconds = _fresh_host(stack, controller, Storage(f"{storage.location}none/"))
     return {
         "offsite_second_backup_share": shares["none"]["newest"],
@@ -44,20 +46,30 @@ def copies(stack: Stack, controller: Controller) -> Results:
     }
 
 
-def copies_of_other_data(stack: Stack, controller: Controller) -> Results:
+def copies_of_other_data(stack: Stack, controller: Controller, megabytes: int) -> Results:
     with append_only() as storage:
-        shares, _first, _remote_tasks = _shares(stack, controller, storage, READINGS)
+        shares, _first, _remote_tasks = _shares(
+            stack, controller, storage, READINGS, lambda: dataset.fill_otherwise(stack.production, megabytes)
+        )
     return {"offsite_second_backup_share": shares["none"]["newest"], "offsite_second_backup_shares": shares}
 
 
+def scheduling(controller: Controller) -> Results:
+    """What it asks of the target, also where there is nothing to do."""
+    run = must(controller.run("schedule", "-l", "production", dbops_schedule_kind="systemd"))
+    return {"remote_tasks": {"schedule": run.remote_tasks}}
+
+
 def _shares(
-    stack: Stack, controller: Controller, storage: Storage, changes: dict[str, str]
+    stack: Stack, controller: Controller, storage: Storage, changes: dict[str, str], fill: Callable[[], None]
 ) -> tuple[dict[str, dict[str, float]], dict[str, float], int]:
     """By the form of the dump and the change, how much is sent of what the first copy was; the first copies in MB; the tasks that travelled."""
     shares: dict[str, dict[str, float]] = {}
     sizes: dict[str, float] = {}
     for form in ("auto", "none"):
         own = Storage(f"{storage.location}{form}/")
+        stack.fill("v1")
+        fill()  # anew, since a change also leaves room behind into which the next one writes
         first, remote_tasks = _sent(stack, controller, own, form)
         sizes[form], shares[form] = first / 1e6, {}
         for name, change in changes.items():
