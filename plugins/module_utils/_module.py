@@ -104,9 +104,9 @@ class DbopsModule(AnsibleModule):
         run_id = new_run_id()
         started = timestamp(utc_now())
         _raise_on_signals()
-        self._beat(request, _post.START)
         operation: Operation | None = None
         try:
+            self._beat(request, _post.START)
             with begin(request, self._redactor, run_id) as operation:
                 result = work(operation, self.params)
         except (DbopsError, OSError) as error:
@@ -170,9 +170,10 @@ class DbopsModule(AnsibleModule):
             self.warn(self._redactor.text(warning))
         facts = operation.facts()
         entry = dict(facts, **result.journal, result="ok", changed=result.changed, warnings=operation.warnings)
-        self._notify(request, operation.run_id, True, (result.summary or [""])[0])
+        before = self._events_before(request)
         recorded = _is_recorded(request) and self._record(request, entry)
         self._tell_metrics(request, facts.get("server_id", ""))
+        self._notify(request, operation.run_id, before, True, (result.summary or [""])[0])
         closing = _closing_line(request, operation, recorded)
         answer = dict(result.facts, changed=result.changed, summary=[*result.summary, closing], operation=facts)
         if result.diff is not None:
@@ -187,10 +188,11 @@ class DbopsModule(AnsibleModule):
         # Each on a line of its own: what is to be typed may stand at a line's end.
         error.message = "\n".join(dict.fromkeys(part for part in (lost, error.message, state) if part))
         if _is_recorded(request):
-            self._notify(request, run_id, False, error.message)
+            before = self._events_before(request)
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
             self._tell_metrics(request, facts.get("server_id", ""))
+            self._notify(request, run_id, before, False, error.message)
         self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
 
     def _record(self, request: Request, entry: dict[str, t.Any]) -> bool:
@@ -206,8 +208,17 @@ class DbopsModule(AnsibleModule):
             return False
         return True
 
-    def _notify(self, request: Request, run_id: str, succeeded: bool, text: str) -> None:
-        """Before the run is in the journal, whose last line tells whether this is a recovery."""
+    def _events_before(self, request: Request) -> list[dict[str, t.Any]]:
+        """The journal without this run's own line: its last one tells whether this is a recovery."""
+        if not (self.params["notify"] or {}).get("webhook") or not os.path.isdir(request.backup_dir):
+            return []
+        try:
+            return _journal.read(request.backup_dir)
+        except DbopsError:
+            return []
+
+    def _notify(self, request: Request, run_id: str, before: list[dict[str, t.Any]], succeeded: bool, text: str) -> None:
+        """At the very end: what was done is written down by then, however long a receiver takes."""
         if not _is_recorded(request):
             return
         text = self._redactor.text(text)
@@ -215,12 +226,8 @@ class DbopsModule(AnsibleModule):
         asked = self.params["notify"] or {}
         if not asked.get("webhook"):
             return
-        try:
-            entries = _journal.read(request.backup_dir) if os.path.isdir(request.backup_dir) else []
-        except DbopsError:
-            entries = []
         database, host = request.target.database, request.caller.host
-        kind = kind_of(succeeded, request.operation, database, entries)
+        kind = kind_of(succeeded, request.operation, database, before)
         if kind in asked["events"]:
             told = Told(kind, request.operation, host, database, request.environment, run_id, text)
             self._warn_where_it_fails(lambda: _post.tell_webhook(asked["webhook"], told.payload(), open_url))
@@ -234,6 +241,8 @@ class DbopsModule(AnsibleModule):
     def _warn_where_it_fails(self, telling: t.Callable[[], None]) -> None:
         try:
             telling()
+        except Interrupted:
+            raise
         except DbopsError as trouble:
             self.warn(self._redactor.text(trouble.message))
 

@@ -42,6 +42,12 @@ options:
     description: Whether to make the repository where there is none at that address.
     type: bool
     default: false
+  unlock:
+    description:
+      - Whether to remove first what restic takes for locks of dead runs. It cannot see the processes of other users, containers and machines, and a run that
+        lives and has lost its lock may damage the repository, or be damaged, so be sure.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -132,7 +138,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._offsite
 
 def copy(operation: Operation, params: dict[str, t.Any]) -> Result:
     return copy_backups(
-        operation, restic_of(operation, params["offsite"]), CopyOptions(params["select"], params["check"] or "", params["init"])
+        operation,
+        restic_of(operation, params["offsite"]),
+        CopyOptions(params["select"], params["check"] or "", params["init"], params["unlock"]),
     )
 
 
@@ -144,6 +152,7 @@ def main() -> None:
             "select": {"type": "str", "default": "missing"},
             "check": {"type": "str"},
             "init": {"type": "bool", "default": False},
+            "unlock": {"type": "bool", "default": False},
             "offsite": OFFSITE,
         },
     )

@@ -146,6 +146,7 @@ def test_a_damaged_backup_is_not_sent(drive: Storage, controller: Controller, st
     assert [f"backup={whole}" in item["tags"] for item in drive.snapshots(stack)] == [True]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
@@ -186,14 +187,18 @@ def test_a_full_storage_holds_nothing_back(v2: None, controller: Controller, sta
             as_root("umount", storage.location)
 
 
-def test_the_lock_of_a_dead_run_is_no_hindrance(drive: Storage, controller: Controller, stack: Stack, production: Server) -> None:
+def test_the_lock_of_a_dead_run_is_removed_when_somebody_says_so(
+    drive: Storage, controller: Controller, stack: Stack, production: Server
+) -> None:
     back_up(controller, production)
     assert copy(controller, drive).ok
     back_up(controller, production)
     lock = f"RESTIC_PASSWORD='{PASSWORD}' restic -r {drive.location} --no-cache check --read-data --limit-download 1"
     stack.as_deploy(f"{lock} >/dev/null 2>&1 & sleep 2; kill -9 $!")
     assert stack.as_deploy(f"ls {drive.location}/locks").stdout.split(), "it has left its lock"
-    done = copy(controller, drive, dbops_copy_check="100%")
+    refused = copy(controller, drive, dbops_copy_check="100%")
+    assert not refused.ok and "-e dbops_copy_unlock=true" in refused.message and "is locked by another run" in refused.message
+    done = copy(controller, drive, dbops_copy_check="100%", dbops_copy_unlock=True)
     assert done.ok and len(drive.snapshots(stack)) == 2, done.output
     assert "100% of it was read" in done.summary
 

@@ -34,8 +34,8 @@ class Told:
         return "%s of '%s' on %s (%s) %s" % (self.operation, self.database, self.host or "this host", self.environment, verb)
 
     def payload(self) -> dict[str, t.Any]:
-        """As JSON: ``text`` is what Slack and Mattermost show, ``content`` what Discord does, ``title``, ``body`` and ``type`` what apprise's own
-        server takes (https://github.com/caronc/apprise-api); the rest is for programs."""
+        """As JSON: ``text`` is what Slack and Mattermost show, ``content`` what Discord does, ``title`` and ``body`` what apprise's own server
+        takes (https://github.com/caronc/apprise-api); the rest is for programs. No ``type``, by which Mattermost would refuse it."""
         body = self.text if len(self.text) <= _LONGEST else self.text[:_LONGEST] + " ..."
         line = "%s: %s" % (self.title, body)
         return {
@@ -43,7 +43,6 @@ class Told:
             "content": line,
             "title": self.title,
             "body": body,
-            "type": FAILURE if self.kind == FAILURE else SUCCESS,
             "event": self.kind,
             "operation": self.operation,
             "host": self.host,

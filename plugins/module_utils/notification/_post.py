@@ -13,7 +13,7 @@ import typing as t
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 
 #: Seconds that a receiver may take, and those before it is tried again.
 _PATIENCE = 10
@@ -28,29 +28,45 @@ Open = t.Callable[..., t.Any]
 
 def tell_webhook(url: str, payload: t.Mapping[str, t.Any], opening: Open) -> None:
     """:raises DbopsError: where nobody took it."""
-    _send(url, json.dumps(payload).encode(), {"Content-Type": "application/json"}, "webhook", "dbops_notify_webhook", opening)
+    data = json.dumps(payload).encode()
+    _send(lambda: urlsplit(url).geturl(), data, {"Content-Type": "application/json"}, "webhook", "dbops_notify_webhook", opening)
 
 
 def beat(url: str, what: str, text: str, opening: Open) -> None:
     """:raises DbopsError: where nobody took it."""
-    parts = urlsplit(url)
-    address = parts._replace(path=parts.path.rstrip("/") + what).geturl()
-    _send(address, text.encode()[:10000], {"Content-Type": "text/plain; charset=utf-8"}, "heartbeat", "dbops_notify_heartbeats", opening)
+
+    def address() -> str:
+        parts = urlsplit(url)
+        return parts._replace(path=parts.path.rstrip("/") + what).geturl()
+
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    _send(address, text.encode("utf-8", "replace")[:10000], headers, "heartbeat", "dbops_notify_heartbeats", opening)
 
 
-def _send(url: str, data: bytes, headers: dict[str, str], what: str, variable: str, opening: Open) -> None:
-    """The address itself is a secret with most services, so a message has only its host."""
+def _send(address: t.Callable[[], str], data: bytes, headers: dict[str, str], what: str, variable: str, opening: Open) -> None:
+    """The address itself is a secret with most services, so a message has only its host. A redirect would lose the text, so none is followed."""
+    url = ""
     for pause in (*_PAUSES, None):
         try:
-            opening(url, data=data, headers=headers, method="POST", timeout=_PATIENCE).close()
+            url = address()
+            opening(url, data=data, headers=headers, method="POST", timeout=_PATIENCE, follow_redirects="none").close()
             return
+        except Interrupted:
+            raise
         except HTTPError as error:
             trouble = "it says %d %s" % (error.code, error.reason)
             if error.code < 500 and error.code != 429:
                 break  # it will not want it the next time either
         except Exception as error:  # whatever a network, a certificate or an address can do; none of it is worth a backup
             trouble = str(getattr(error, "reason", "") or error).strip().rstrip(".") or type(error).__name__
+            if isinstance(error, ValueError):
+                break
         if pause is not None:
             time.sleep(pause)
-    host = urlsplit(url).hostname or "an address without a host"
-    raise DbopsError("The %s at '%s' was not told: %s. The run itself does not depend on it; see %s." % (what, host, trouble, variable))
+    raise DbopsError(
+        "The %s at '%s' was not told: %s. The run itself does not depend on it; see %s." % (what, _host_of(url), trouble, variable)
+    )
+
+
+def _host_of(url: str) -> str:
+    return (urlsplit(url).hostname if url else "") or "an address without a host"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE, folder_name
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
@@ -23,8 +23,9 @@ _OURS = "dbops"
 
 @dataclass(frozen=True)
 class Copy:
-    """A backup elsewhere. ``created``: RFC 3339 in UTC; ``size``: bytes; ``proof``: its state when it was sent, and ``proof_at`` when it was
-    proved; ``snapshot``: restic's name of it."""
+    """A backup elsewhere. ``created``: RFC 3339 in UTC; ``size``: bytes; ``proof``: its state when it was sent, and ``proof_at`` when that was found
+    out; ``transaction``: the server's count when it was made; ``sequence``: one more than that of the snapshot of the same backup before, whatever the
+    clock says; ``snapshot``: restic's name of it."""
 
     backup: str
     database: str
@@ -35,6 +36,8 @@ class Copy:
     manifest: str
     proof: str
     proof_at: str
+    transaction: int = 0
+    sequence: int = 0
     snapshot: str = ""
 
     @property
@@ -48,7 +51,8 @@ class Copy:
         return self.proof != FAILED
 
 
-_FACTS = ("backup", "database", "server", "created", "reason", "size", "manifest", "proof", "proof_at")
+_FACTS = ("backup", "database", "server", "created", "reason", "size", "manifest", "proof", "proof_at", "transaction", "sequence")
+_NUMBERS = ("size", "transaction", "sequence")
 
 
 def tags_of_database(database: str) -> list[str]:
@@ -68,38 +72,53 @@ def copy_of(backup: Backup) -> Copy:
         manifest=manifest_sha256(backup),
         proof=proof.state,
         proof_at=proof.at,
+        transaction=manifest.next_transaction,
     )
 
 
 def read_copies(snapshots: t.Iterable[Snapshot]) -> list[Copy]:
-    """The copies, newest backup first; of a backup that was sent more than once, what was known last. Others' snapshots are left out."""
-    found: dict[str, Copy] = {}
+    """The copies, newest backup first; of a backup that was sent more than once, the last one. Others' snapshots are left out."""
+    found: dict[tuple[str, str], Copy] = {}
     for snapshot in snapshots:
         facts = dict(tag.split("=", 1) for tag in snapshot.tags if "=" in tag)
         copy = _read(facts, snapshot.id)
         if copy is None:
             continue
-        known = found.get(copy.backup)
-        if known is None or copy.proof_at >= known.proof_at:
-            found[copy.backup] = copy
+        known = found.get((copy.server, copy.backup))
+        if known is None or (copy.sequence, copy.proof_at) >= (known.sequence, known.proof_at):
+            found[copy.server, copy.backup] = copy
     return sorted(found.values(), key=lambda copy: (copy.created, copy.backup), reverse=True)
 
 
 def _read(facts: t.Mapping[str, str], snapshot: str) -> Copy | None:
     try:
         moment(facts["created"])
-        return Copy(**dict({name: facts.get(name, "") for name in _FACTS}, size=int(facts["size"]), snapshot=snapshot))  # type: ignore[arg-type]
+        if not facts["backup"] or "/" in facts["backup"] or facts["backup"].startswith("."):
+            return None  # it becomes the name of a folder
+        numbers = {name: int(facts.get(name) or 0) for name in _NUMBERS}
+        return Copy(**{**{name: facts.get(name, "") for name in _FACTS}, **numbers, "snapshot": snapshot})  # type: ignore[arg-type]
     except (KeyError, ValueError):
         return None
 
 
-def is_there(backup: Backup, copies: t.Iterable[Copy]) -> bool:
-    """Whether this very backup is elsewhere already, with what is known of it now."""
+def is_there(backup: Backup, copies: t.Iterable[Copy], noted: str) -> bool:
+    """Whether this very backup is elsewhere already, with what is known of it now.
+
+    :param noted: the snapshot that this host has seen complete. Of any other one only restic's tags are known, which it gives to half of a backup as well.
+    """
     wanted = copy_of(backup)
     return any(
-        (copy.backup, copy.manifest, copy.proof, copy.proof_at) == (wanted.backup, wanted.manifest, wanted.proof, wanted.proof_at)
+        (copy.snapshot, copy.server, copy.backup, copy.manifest, copy.proof, copy.proof_at)
+        == (noted, wanted.server, wanted.backup, wanted.manifest, wanted.proof, wanted.proof_at)
         for copy in copies
     )
+
+
+def next_copy_of(backup: Backup, copies: t.Iterable[Copy]) -> Copy:
+    """What is sent: it counts before those of the same backup that are there."""
+    wanted = copy_of(backup)
+    same = [copy.sequence for copy in copies if (copy.server, copy.backup) == (wanted.server, wanted.backup)]
+    return replace(wanted, sequence=max(same, default=0) + 1)
 
 
 def select_copy(copies: t.Sequence[Copy], wanted: str, server: str, where: str) -> Copy:
@@ -117,11 +136,29 @@ def select_copy(copies: t.Sequence[Copy], wanted: str, server: str, where: str) 
     at = parse_time(wanted)
     if wanted == "latest" or at is not None:
         own = [copy for copy in copies if copy.server == server] or [copy for copy in copies if copy.server == copies[0].server]
-        for copy in own:
-            if copy.is_good and _is_meant(copy, at):
-                return copy
+        meant = [copy for copy in own if copy.is_good and _is_meant(copy, at)]
+        if not at:
+            _require_one_latest(meant)
+        if meant:
+            return meant[0]
+        failed = [copy.backup for copy in own if not copy.is_good and _is_meant(copy, at)]
+        if failed:
+            raise DbopsError(
+                "Every copy for '%s' in the offsite repository '%s' is of a backup that did not come back in a test restore: %s. Name one by its id"
+                " to restore what can be had of it." % (wanted, where, ", ".join(failed[:5]))
+            )
     listed = ", ".join(copy.backup for copy in copies[:5]) or "none"
     raise DbopsError("There is no copy '%s' of this database in the offsite repository '%s'. The newest: %s." % (wanted, where, listed))
+
+
+def _require_one_latest(meant: t.Sequence[Copy]) -> None:
+    """As with backups on the host: a server counts its transactions whatever the clock says."""
+    last = max(meant, key=lambda copy: copy.transaction, default=None)
+    if last and last.transaction > meant[0].transaction:
+        raise DbopsError(
+            "Which copy is the latest cannot be told: by the clock it is '%s', by the server's count of transactions '%s', so the clock of its"
+            " host was set back. Name the right one by its id." % (meant[0].backup, last.backup)
+        )
 
 
 def _is_meant(copy: Copy, at: datetime.datetime | None) -> bool:

@@ -15,6 +15,7 @@ import os
 import re
 import typing as t
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
@@ -27,8 +28,8 @@ _PATIENCE = 60
 #: restic's exit statuses since 0.17 (https://restic.readthedocs.io/en/stable/075_scripting.html#exit-codes); before, they all were 1.
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 
-_ABSENT = re.compile(r"repository does not exist|config file.*(?:no such file|does not exist|not ?found|\b404\b)", re.IGNORECASE)
-_PASSWORD_IN_ADDRESS = re.compile(r"(://[^/@:]*):[^/@]*@")
+_ABSENT = re.compile(r"repository does not exist|config file.*(?:no such file|does not exist|not ?found|\(404\))", re.IGNORECASE)
+_PASSWORD_IN_ADDRESS = re.compile(r"(://[^/@:\s]*):[^/\s]*@")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,12 @@ class Restic:
         argv = ["snapshots", "--json", "--no-lock", "--host", self.repository.host, "--tag", ",".join(tags)]
         outcome = self._run(argv, timeout=10 * _PATIENCE, kept=None)
         self._require(outcome, "list")
-        return [Snapshot(found["id"], found["time"], tuple(found.get("tags") or ())) for found in json.loads(outcome.stdout) or ()]
+        try:
+            return [Snapshot(found["id"], found["time"], tuple(found.get("tags") or ())) for found in json.loads(outcome.stdout) or ()]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DbopsError(
+                "What restic lists of the offsite repository '%s' cannot be read: %s" % (self.repository, _said(outcome))
+            ) from None
 
     def read_file(self, snapshot: str, path: str, to: str) -> None:
         """Write one file of a snapshot to the path ``to``."""
@@ -133,7 +139,7 @@ class Restic:
         """
         argv = ["backup", "--json", "--host", self.repository.host, "--time", time, "--tag", ",".join(tags)]
         argv += ["--exclude", "/**/" + without] if without else []
-        outcome = self._writing([*argv, "--", name], folder)
+        outcome = self._run([*argv, "--", name], folder=folder)
         self._require(outcome, "send '%s' to" % name)
         summary = _last_summary(outcome.stdout)
         if not summary.get("snapshot_id"):
@@ -145,20 +151,16 @@ class Restic:
         outcome = self._run(["restore", "--no-lock", snapshot, "--target", self._inside(folder)], folder=folder, writable=True)
         self._require(outcome, "fetch a backup from")
 
+    def unlock(self) -> None:
+        """Remove the locks that restic takes for those of dead runs. It cannot see the processes of other users and machines, so a person decides."""
+        self._require(self._run(["unlock"], timeout=_PATIENCE), "unlock")
+
     def check(self, share: str) -> None:
         """Check the repository's structure, and read a share of what it holds, such as ``5%``, ``2G`` or ``1/7``."""
-        outcome = self._writing(["check"] + (["--read-data-subset", share] if share else []))
+        outcome = self._run(["check"] + (["--read-data-subset", share] if share else []))
         self._require(outcome, "check")
 
     # --- how ------------------------------------------------------------------------------------------------------------
-
-    def _writing(self, argv: t.Sequence[str], folder: str = "") -> Outcome:
-        """Once more where a dead run has left its lock: restic removes only those that nobody holds any more."""
-        outcome = self._run(argv, folder=folder)
-        if outcome.rc != 0 and _says_locked(outcome):
-            self._run(["unlock"], timeout=_PATIENCE)
-            outcome = self._run(argv, folder=folder)
-        return outcome
 
     def _run(
         self, argv: t.Sequence[str], folder: str = "", writable: bool = False, timeout: float | None = None, **options: t.Any
@@ -166,6 +168,8 @@ class Restic:
         command = [argv[0], *self._flags(), *argv[1:]]  # nothing after a "--" is an option
         if self.repository.image:
             return self._in_container(command, folder, writable, timeout, **options)
+        if folder and not os.path.isdir(folder):
+            raise DbopsError("The folder '%s' was removed while this ran: run this again." % folder)
         try:
             return self._execute(
                 [self.repository.program, *command], env=self._environment(), folder=folder or None, timeout=timeout, **options
@@ -208,7 +212,17 @@ class Restic:
     def _environment(self) -> dict[str, str]:
         repository = self.repository
         known = {"RESTIC_PASSWORD_FILE": repository.password_file} if repository.password_file else {"RESTIC_PASSWORD": repository.password}
-        return dict(repository.environment, RESTIC_REPOSITORY=repository.location, TZ="UTC", **known)
+        inherited = dict.fromkeys(("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY_FILE"), "")
+        return {**inherited, **repository.environment, "RESTIC_REPOSITORY": self._address(), "TZ": "UTC", **known}
+
+    def _address(self) -> str:
+        """For restic before 0.17, which knows the user of a REST server from the address only."""
+        location, environment = self.repository.location, self.repository.environment
+        user, word = environment.get("RESTIC_REST_USERNAME", ""), environment.get("RESTIC_REST_PASSWORD", "")
+        match = re.match(r"(rest:https?://)([^@/]*(?:/.*)?)$", location)
+        if not match or not word:
+            return location
+        return "%s%s:%s@%s" % (match.group(1), quote(user, safe=""), quote(word, safe=""), match.group(2))
 
     def _require(self, outcome: Outcome, what: str) -> None:
         if outcome.rc != 0 or outcome.timed_out:
@@ -230,9 +244,10 @@ def _trouble(outcome: Outcome, what: str, repository: Repository) -> str:
     if _says_absent(outcome):
         return "There is no restic repository at '%s'." % repository
     if _says_locked(outcome):
-        return "The offsite repository '%s' is locked by another run of restic: wait for its end and run this again. restic says: %s" % (
-            repository,
-            _said(outcome),
+        return (
+            "The offsite repository '%s' is locked by another run of restic: wait for its end and run this again. If you are sure that it is dead,"
+            " add once: -e dbops_copy_unlock=true (where it lives, what it does may damage the repository). restic says: %s"
+            % (repository, _said(outcome))
         )
     return "restic could not %s the offsite repository '%s': %s" % (what, repository, _said(outcome))
 
@@ -250,7 +265,7 @@ def _said(outcome: Outcome) -> str:
     lines = []
     for line in outcome.stderr.splitlines():
         data = _as_json(line)
-        said = data.get("message") or (data.get("error") or {}).get("message") if data else line
+        said = (data.get("message") or data.get("error") or line) if data else line
         lines += [str(said).replace("Fatal: ", "").strip()] if said and str(said).strip() else []
     told = " ".join(dict.fromkeys(lines)) or "exit status %d" % outcome.rc
     told = _PASSWORD_IN_ADDRESS.sub(r"\1:***@", told)

@@ -20,8 +20,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._offsite_co
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, manifest_sha256, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._copies import (
     Copy,
-    copy_of,
     is_there,
+    next_copy_of,
     read_copies,
     tags_of_database,
 )
@@ -38,11 +38,13 @@ MISSING, NEWEST = "missing", "newest"
 
 @dataclass(frozen=True)
 class CopyOptions:
-    """``check``: how much of the repository is read afterwards, such as ``5%``; empty, none. ``init``: make the repository where there is none."""
+    """``check``: how much of the repository is read afterwards, such as ``5%``; empty, none. ``init``: make the repository where there is none;
+    ``unlock``: remove what restic takes for locks of dead runs."""
 
     select: str = MISSING
     check: str = ""
     init: bool = False
+    unlock: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ def copy_backups(operation: Operation, restic: Restic, options: CopyOptions) -> 
     backups = [backup for backup in backups if backup.name == backup.manifest.id and not os.path.islink(backup.path)]
     made = _require_repository(operation, restic, options.init)
     copies = [] if made else read_copies(restic.snapshots(tags_of_database(operation.database)))
-    chosen = _choose(operation, backups, copies, options.select)
+    chosen = _choose(operation, restic, backups, copies, options.select)
     diff = _diff(copies, chosen)
     facts = _facts(restic, copies, chosen)
     if operation.check_mode:
         return Result(bool(chosen) or made, _announced(restic, chosen, copies, made), dict(facts, copied=[]), diff)
-    _remember(operation, restic, backups, copies)
-    sent, troubles = _send(operation, restic, chosen)
+    if options.unlock:
+        restic.unlock()
+    sent, troubles = _send(operation, restic, chosen, copies)
     if not troubles and options.check:
         operation.enter("copy: check")
         restic.check(options.check)
@@ -111,7 +114,7 @@ def _require_repository(operation: Operation, restic: Restic, init: bool) -> boo
     return True
 
 
-def _choose(operation: Operation, backups: t.Sequence[Backup], copies: t.Sequence[Copy], select: str) -> list[Backup]:
+def _choose(operation: Operation, restic: Restic, backups: t.Sequence[Backup], copies: t.Sequence[Copy], select: str) -> list[Backup]:
     """Newest first: if only one gets through, let it be that one. One that does not come back is sent by its id only, or to mark its copy.
 
     :raises DbopsError: where an id means none, or there is nothing to send at all, which nobody must take for a success.
@@ -128,13 +131,13 @@ def _choose(operation: Operation, backups: t.Sequence[Backup], copies: t.Sequenc
                 "There is no backup '%s' (dbops_copy_select: missing, newest, or an id). The newest: %s."
                 % (select, ", ".join(backup.manifest.id for backup in backups[:5]))
             )
-        return [backup for backup in named if not is_there(backup, copies)]
+        return [backup for backup in named if not is_there(backup, copies, _noted(restic, backup))]
     sent = {copy.backup for copy in copies}
     wanted = [backup for backup in backups if read_proof(backup).state != FAILED or backup.manifest.id in sent]
-    return [backup for backup in (wanted[:1] if select == NEWEST else wanted) if not is_there(backup, copies)]
+    return [backup for backup in (wanted[:1] if select == NEWEST else wanted) if not is_there(backup, copies, _noted(restic, backup))]
 
 
-def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup]) -> tuple[list[Sent], list[str]]:
+def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup], copies: t.Sequence[Copy]) -> tuple[list[Sent], list[str]]:
     """What was sent, and a sentence on each that was not: a damaged one must not keep the others from being carried away."""
     sent: list[Sent] = []
     troubles: list[str] = []
@@ -144,13 +147,14 @@ def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup]) -> t
             operation.warnings += _files_as_made(backup)
             began = time.monotonic()
             at = moment(backup.manifest.created).strftime("%Y-%m-%d %H:%M:%S")
-            snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, copy_of(backup).tags, at, OFFSITE)
+            snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, next_copy_of(backup, copies).tags, at, OFFSITE)
             _write(operation, restic, backup, snapshot)
             sent.append(Sent(backup, snapshot, added, time.monotonic() - began))
         except Interrupted:
             raise
-        except DbopsError as error:
-            troubles.append("Backup '%s' was not sent. %s" % (backup.manifest.id, error.message))
+        except (DbopsError, OSError) as error:
+            said = getattr(error, "message", "") or "The host's file system refused: %s." % error
+            troubles.append("Backup '%s' was not sent. %s" % (backup.manifest.id, said))
             if not _is_of_backup(backup):  # the repository's trouble is the next one's as well
                 break
     return sent, troubles
@@ -175,13 +179,10 @@ def _is_of_backup(backup: Backup) -> bool:
     return False
 
 
-def _remember(operation: Operation, restic: Restic, backups: t.Sequence[Backup], copies: t.Sequence[Copy]) -> None:
-    """What another run has sent, before it could write that down."""
-    for backup in backups:
-        known = read_offsite_copy(backup)
-        found = [copy for copy in copies if (copy.backup, copy.manifest) == (backup.manifest.id, manifest_sha256(backup))]
-        if found and (known is None or known.repository != str(restic.repository)):
-            _write(operation, restic, backup, found[0].snapshot)
+def _noted(restic: Restic, backup: Backup) -> str:
+    """The snapshot that was seen complete when it was sent; empty where none was, or to another repository."""
+    known = read_offsite_copy(backup)
+    return known.snapshot if known and known.repository == str(restic.repository) else ""
 
 
 def _write(operation: Operation, restic: Restic, backup: Backup, snapshot: str) -> None:

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
+from urllib.parse import unquote
 
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Repository, Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import passwords_in
 
 #: The module option; documented in the fragment ``dbops.postgres.offsite``.
 OFFSITE: dict[str, t.Any] = {
@@ -31,6 +32,9 @@ OFFSITE: dict[str, t.Any] = {
     },
 }
 
+#: Characters from which on a value of the environment is no region or yes.
+_LONG_ENOUGH = 6
+
 #: What a person may begin with.
 _EXAMPLE = "dbops_offsite_repository: s3:https://s3.example.com/bucket/backups, and dbops_offsite_password_file or dbops_offsite_password"
 
@@ -44,8 +48,16 @@ def restic_of(operation: Operation, given: t.Mapping[str, t.Any] | None) -> Rest
     location = (given.get("repository") or "").strip()
     if not location:
         raise DbopsError("Nothing says where copies are kept. Say it in the inventory: %s" % _EXAMPLE)
-    password, password_file = given.get("password") or "", given.get("password_file") or ""
-    environment = {str(name): str(text) for name, text in (given.get("environment") or {}).items()}
+    if ":" not in location and not location.startswith("/"):
+        raise DbopsError("dbops_offsite_repository is an address that restic knows, or an absolute path, not '%s'." % location)
+    password, password_file = (given.get("password") or "").rstrip("\r\n"), given.get("password_file") or ""
+    environment = {str(name): str(text) for name, text in (given.get("environment") or {}).items() if text is not None}
+    own = sorted(name for name in environment if name.startswith(("RESTIC_PASSWORD", "RESTIC_REPOSITORY")))
+    if own:
+        raise DbopsError(
+            "%s does not belong into dbops_offsite_environment: use dbops_offsite_repository, and dbops_offsite_password or"
+            " dbops_offsite_password_file." % own[0]
+        )
     _learn(operation, location, password, environment)
     if not password and not password_file:
         raise DbopsError(
@@ -76,6 +88,10 @@ def restic_of(operation: Operation, given: t.Mapping[str, t.Any] | None) -> Rest
 
 def _learn(operation: Operation, location: str, password: str, environment: t.Mapping[str, str]) -> None:
     operation.redactor.add(password)
+    for text in environment.values():
+        if len(text) >= _LONG_ENOUGH:
+            operation.redactor.add(text)
     operation.redactor.add_environment(environment)
-    for secret in passwords_in(location[location.find(":") + 1 :] if "://" in location else location):
+    found = re.search(r"://[^/@:]*:([^/]*)@", location)
+    for secret in {found.group(1), unquote(found.group(1))} if found else ():
         operation.redactor.add(secret)

@@ -39,15 +39,16 @@ def fetch_backup(operation: Operation, restic: Restic, wanted: str) -> Fetched:
     if here:
         operation.warnings.append("Backup '%s' is on this host, whole, and the same as its copy: it was not fetched." % copy.backup)
         return Fetched(here)
-    if operation.check_mode:
-        return Fetched(_manifest_alone(operation, restic, copy), only_manifest=True)
-    operation.archive.require_writable()
+    if not operation.check_mode:
+        operation.archive.require_writable()
     free = operation.archive.free_space()
     if free < copy.size:
         raise DbopsError(
             "There is too little room in '%s' for backup '%s' from the offsite repository: %s needed, %s free. Nothing was touched."
             % (operation.archive.folder, copy.backup, size_text(copy.size), size_text(free))
         )
+    if operation.check_mode:
+        return Fetched(_manifest_alone(operation, restic, copy), only_manifest=True)
     operation.enter("restore: fetch")
     work = operation.work_folder("fetch")
     restic.fetch(copy.snapshot, work)
@@ -82,6 +83,18 @@ def _find(operation: Operation, restic: Restic, wanted: str) -> Copy:
                 "others" if any(item.server == operation.server.identifier for item in copies) else "none",
             )
         )
+    elif any(item.server != copy.server for item in copies):
+        newest = next(item for item in copies if item.server != copy.server)
+        operation.warnings.append(
+            "The repository also holds copies that another server made (%s), the newest '%s'. If this server was set up anew, that may be the one"
+            " you want: name it by its id." % (newest.server, newest.backup)
+        )
+    for newer in copies[: copies.index(copy)] if copy.backup != wanted else ():
+        if newer.server == copy.server and newer.proof == FAILED:
+            operation.warnings.append(
+                "The newer copy '%s' was passed over, since it did not come back when it was restored to prove it. To restore it all the same,"
+                " name it by its id." % newer.backup
+            )
     if copy.proof == FAILED:
         operation.warnings.append("Backup '%s' did not come back as it was made when it was restored to prove it." % copy.backup)
     return copy
@@ -122,6 +135,12 @@ def _publish(operation: Operation, fetched: Backup) -> Backup:
     while os.path.lexists(path):
         path = os.path.join(operation.archive.folder, "%s.offsite%s" % (fetched.manifest.id, "" if number == 1 else "-%d" % number))
         number += 1
+    for folder, _folders, files in os.walk(fetched.path, topdown=False):
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o600)
+            sync(os.path.join(folder, name))
+        os.chmod(folder, 0o700)
+        sync(folder)
     os.rename(fetched.path, path)
     sync(operation.archive.folder)
     return read_backup(path)

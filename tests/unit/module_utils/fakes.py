@@ -460,5 +460,8 @@ class FakeRestic:
     def read_file(self, snapshot: str, path: str, to: str) -> None:
         shutil.copy(self.there / snapshot / path, to)
 
+    def unlock(self) -> None:
+        self.asked.append("unlock")
+
     def check(self, share: str) -> None:
         self.asked.append("check " + share)

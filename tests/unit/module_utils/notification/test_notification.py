@@ -16,7 +16,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.dbops.postgres.plugins.module_utils.notification import _post
 from ansible_collections.dbops.postgres.plugins.module_utils.notification._message import FAILURE, RECOVERY, SUCCESS, Told, kind_of
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 
 
 class Receiver:
@@ -69,11 +69,8 @@ def test_a_webhook_gets_what_chats_and_programs_read(receiver: Receiver) -> None
     data = json.loads(body)
     assert (path, kind) == ("/hook/of-ours", "application/json")
     assert data["text"] == data["content"] == "backup of 'chat' on chat-production (production) failed: There is no room."
-    assert (data["title"], data["body"], data["type"]) == (
-        "backup of 'chat' on chat-production (production) failed",
-        "There is no room.",
-        "failure",
-    )
+    assert (data["title"], data["body"]) == ("backup of 'chat' on chat-production (production) failed", "There is no room.")
+    assert "type" not in data, "Mattermost takes that for a kind of post"
     assert (data["event"], data["operation"], data["run_id"]) == ("failure", "backup", "20261123T030000_3f9a2c")
 
 
@@ -107,12 +104,27 @@ def test_one_that_does_not_take_it_is_named_without_its_address(receiver: Receiv
         ("http://no-such-host.invalid/word-of-ours", "'no-such-host.invalid'"),
         ("nonsense", "an address without a host"),
         ("ftp//x", "an address without a host"),
+        ("https://[vault]/word-of-ours", "an address without a host"),
     ],
 )
 def test_an_address_that_leads_nowhere(url: str, said: str) -> None:
     with pytest.raises(DbopsError) as caught:
         _post.tell_webhook(url, {}, open_url)
     assert said in caught.value.message and "word-of-ours" not in caught.value.message
+
+
+@pytest.mark.parametrize("receiver", [(302,)], indirect=True)
+def test_a_redirect_would_lose_the_text(receiver: Receiver) -> None:
+    with pytest.raises(DbopsError, match="it says 302"):
+        _post.tell_webhook(receiver.url, TOLD.payload(), open_url)
+
+
+def test_a_run_that_is_cancelled_meanwhile_is_cancelled() -> None:
+    def opening(*_arguments: t.Any, **_options: t.Any) -> None:
+        raise Interrupted("Interrupted by signal 15.")
+
+    with pytest.raises(Interrupted):
+        _post.beat("http://127.0.0.1/beat", _post.START, "an undecodable \udce4 name", opening)
 
 
 def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

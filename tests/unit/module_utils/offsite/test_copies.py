@@ -20,7 +20,9 @@ HERE, THERE = "7300000000000000001", "7300000000000000002"
 
 
 def copy(day: int, **changes: object) -> Copy:
-    made = Copy("chat_202611%02d_030000" % day, "chat", HERE, "2026-11-%02dT03:00:00Z" % day, "", 100, "ab" * 32, "none", "", "s%d" % day)
+    made = Copy(
+        "chat_202611%02d_030000" % day, "chat", HERE, "2026-11-%02dT03:00:00Z" % day, "", 100, "ab" * 32, "none", "", snapshot="s%d" % day
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -34,7 +36,7 @@ texts = st.text(st.characters(blacklist_characters=",", blacklist_categories=("C
 
 @given(texts, texts, texts, st.integers(0, 2**50))
 def test_the_tags_say_all_of_it(backup: str, database: str, reason: str, size: int) -> None:
-    made = copy(1, backup=backup or "b", database=database, reason=reason, size=size)
+    made = copy(1, backup="b" + backup.replace("/", ""), database=database, reason=reason, size=size)
     assert read_copies([snapshot(made)]) == [made]
     assert not any("," in tag for tag in made.tags)
 
@@ -44,9 +46,9 @@ def test_others_snapshots_are_left_out() -> None:
     assert read_copies([*strangers, snapshot(copy(3))]) == [copy(3)]
 
 
-def test_of_two_of_one_backup_the_one_that_knows_more_counts() -> None:
-    proved = copy(3, proof="proved", proof_at="2026-11-03T04:00:00Z", snapshot="later")
-    failed = copy(3, proof="failed", proof_at="2026-11-05T04:00:00Z", snapshot="latest")
+def test_of_several_of_one_backup_the_last_one_counts() -> None:
+    proved = copy(3, proof="proved", proof_at="2026-11-03T04:00:00Z", sequence=1, snapshot="later")
+    failed = copy(3, proof="failed", proof_at="2026-11-02T04:00:00Z", sequence=2, snapshot="latest")  # the clock was set back meanwhile
     for order in ([copy(3), proved, failed], [failed, proved, copy(3)]):
         assert read_copies(map(snapshot, order)) == [failed]
 
@@ -87,6 +89,22 @@ def test_what_is_not_there_is_not_guessed(wanted: str) -> None:
         select_copy(COPIES, wanted, HERE, "there")
 
 
+def test_two_servers_hide_nothing_of_each_other() -> None:
+    both = [copy(3), copy(3, server=THERE, snapshot="other")]
+    assert sorted(found.server for found in read_copies(map(snapshot, both))) == [HERE, THERE]
+
+
+@pytest.mark.parametrize("name", ["../../evil", ".hidden", "a/b"])
+def test_what_is_no_name_of_a_backup_is_none(name: str) -> None:
+    assert read_copies([snapshot(copy(3, backup=name))]) == []
+
+
+def test_which_is_latest_cannot_be_told_after_the_clock_was_set_back() -> None:
+    with pytest.raises(DbopsError, match=r"cannot be told.*'chat_20261109_030000'.*'chat_20261103_030000'"):
+        select_copy([copy(9, transaction=5), copy(3, transaction=9)], "latest", HERE, "there")
+    assert select_copy([copy(9, transaction=5), copy(3, transaction=9)], "2026-11-05", HERE, "there").backup == "chat_20261103_030000"
+
+
 def test_where_all_have_failed_none_is_latest() -> None:
-    with pytest.raises(DbopsError):
+    with pytest.raises(DbopsError, match=r"did not come back in a test restore: chat_20261108_030000. Name one by its id"):
         select_copy([copy(8, proof="failed")], "latest", HERE, "there")

@@ -68,19 +68,20 @@ def test_no_secret_is_an_argument() -> None:
     tool, recorder = restic(
         Outcome(0, SUMMARY, ""), location="rest:https://u:word@backup/chat", environment=keys, upload_limit=5, options=("s3.region=x",)
     )
-    assert tool.send("/backups", "chat_1", ["dbops", "backup=chat_1"], "2026-11-23 03:00:00", "offsite.json") == ("54c91407", 5001622)
+    assert tool.send("/tmp", "chat_1", ["dbops", "backup=chat_1"], "2026-11-23 03:00:00", "offsite.json") == ("54c91407", 5001622)
     [(argv, options)] = recorder.calls
     assert argv[:2] == ["restic", "backup"] and argv[argv.index("--") :][:2] == ["--", "chat_1"]
     assert not any(secret in word for word in argv for secret in ("word", "key-of-hers"))
-    assert options["env"] == dict(keys, RESTIC_PASSWORD="a word of hers", RESTIC_REPOSITORY="rest:https://u:word@backup/chat", TZ="UTC")
-    assert options["folder"] == "/backups"
+    given = {name: text for name, text in options["env"].items() if text}
+    assert given == dict(keys, RESTIC_PASSWORD="a word of hers", RESTIC_REPOSITORY="rest:https://u:word@backup/chat", TZ="UTC")
+    assert options["folder"] == "/tmp"
     for flags in (["--limit-upload", "5"], ["--option", "s3.region=x"], ["--host", "chat-production"], ["--tag", "dbops,backup=chat_1"]):
         assert argv[argv.index(flags[0]) :][:2] == flags
 
 
 def test_options_come_before_what_is_named() -> None:
     tool, recorder = restic(Outcome(0, SUMMARY, ""))
-    tool.send("/backups", "--help", [], "2026-11-23 03:00:00")
+    tool.send("/tmp", "--help", [], "2026-11-23 03:00:00")
     assert recorder.calls[0][0][-2:] == ["--", "--help"]
 
 
@@ -88,7 +89,7 @@ def test_a_password_file_is_named_and_nothing_else() -> None:
     tool, recorder = restic(password="", password_file="/etc/dbops/word")
     assert tool.exists()
     environment = recorder.calls[0][1]["env"]
-    assert environment["RESTIC_PASSWORD_FILE"] == "/etc/dbops/word" and "RESTIC_PASSWORD" not in environment
+    assert environment["RESTIC_PASSWORD_FILE"] == "/etc/dbops/word" and environment["RESTIC_PASSWORD"] == ""
 
 
 @pytest.mark.parametrize("outcome", [failed(ABSENT), failed(ABSENT_018, 10), failed(ABSENT_S3)])
@@ -131,25 +132,63 @@ def test_where_restic_is_not_installed_it_is_said_how_it_is(error: OSError) -> N
         tool.exists()
 
 
-def test_the_lock_of_a_dead_run_is_removed_once() -> None:
-    tool, recorder = restic(failed(LOCKED), Outcome(0, "", ""), Outcome(0, SUMMARY, ""))
-    assert tool.send("/b", "chat_1", [], "2026-11-23 03:00:00")[0] == "54c91407"
-    assert recorder.commands == ["backup", "unlock", "backup"]
+def test_a_lock_is_for_a_person_to_judge() -> None:
+    """restic takes the lock of a process that it may not see for that of a dead one."""
+    tool, recorder = restic(failed(LOCKED), failed(LOCKED))
+    for work in (lambda: tool.check("5%"), lambda: tool.send("/tmp", "chat_1", [], "2026-11-23 03:00:00")):
+        with pytest.raises(DbopsError, match=r"wait for its end.*dbops_copy_unlock=true.*PID 71 on b"):
+            work()
+    assert recorder.commands == ["check", "backup"]
+    tool.unlock()
+    assert recorder.commands[-1] == "unlock" and "--remove-all" not in recorder.calls[-1][0]
 
 
-def test_a_lock_that_somebody_holds_stays() -> None:
-    tool, recorder = restic(failed(LOCKED), Outcome(0, "", ""), failed(LOCKED))
-    with pytest.raises(DbopsError, match="wait for its end"):
-        tool.check("5%")
-    assert recorder.commands == ["check", "unlock", "check"]
-    assert not any("--remove-all" in argv for argv, _options in recorder.calls)
+def test_what_the_user_has_set_for_restic_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool, recorder = restic()
+    tool.exists()
+    environment = recorder.calls[0][1]["env"]
+    for name in ("RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY_FILE"):
+        assert environment[name] == ""
+
+
+def test_the_user_of_a_rest_server_is_known_to_older_versions_too() -> None:
+    keys = {"RESTIC_REST_USERNAME": "ann", "RESTIC_REST_PASSWORD": "a/word@"}
+    tool, recorder = restic(location="rest:https://backup:8000/chat", environment=keys)
+    tool.exists()
+    assert recorder.calls[0][1]["env"]["RESTIC_REPOSITORY"] == "rest:https://ann:a%2Fword%40@backup:8000/chat"
+    assert str(tool.repository) == "rest:https://backup:8000/chat"
+
+
+def test_a_password_with_an_at_sign_is_no_part_of_the_host() -> None:
+    assert str(Repository("rest:https://user:p@ssword9@host/x", "h")) == "rest:https://user:***@host/x"
+    assert str(Repository("sftp://user:word@host//x", "h")) == "sftp://user:***@host//x"
+
+
+@pytest.mark.parametrize("text", ["a wrapper says hello", '[{"id": 1}]', '["x"]'])
+def test_what_is_no_list_is_said(text: str) -> None:
+    tool, _recorder = restic(Outcome(0, text, ""))
+    with pytest.raises(DbopsError, match="cannot be read"):
+        tool.snapshots([])
+
+
+def test_a_folder_that_has_gone_is_not_restics_fault() -> None:
+    tool, recorder = restic()
+    with pytest.raises(DbopsError, match="'/no/such' was removed while this ran"):
+        tool.send("/no/such", "chat_1", [], "2026-11-23 03:00:00")
+    assert recorder.calls == []
+
+
+def test_an_address_with_404_is_no_missing_repository() -> None:
+    tool, _recorder = restic(failed('Fatal: unable to open config file: Head "http://b/backup-404/config": connection refused'))
+    with pytest.raises(DbopsError, match="connection refused"):
+        tool.exists()
 
 
 @pytest.mark.parametrize("outcome", [Outcome(3, SUMMARY, "some file could not be read"), Outcome(0, "", ""), Outcome(0, "{}", "")])
 def test_what_is_not_said_to_be_there_was_not_sent(outcome: Outcome) -> None:
     tool, _recorder = restic(outcome)
     with pytest.raises(DbopsError):
-        tool.send("/b", "chat_1", [], "2026-11-23 03:00:00")
+        tool.send("/tmp", "chat_1", [], "2026-11-23 03:00:00")
 
 
 def test_snapshots_are_listed_without_a_lock() -> None:

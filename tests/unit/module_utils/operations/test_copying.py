@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof impo
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._copies import read_copies
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _copying
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._copying import CopyOptions, copy_backups
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._offsite_options import restic_of
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -123,12 +124,45 @@ def test_a_wrong_address_does_not_become_a_new_repository(stage: Stage) -> None:
     assert stage.copy(init=True).changed and stage.restic.asked == ["create", "send chat_20261123_030000"]
 
 
-def test_what_another_run_has_sent_is_remembered(stage: Stage) -> None:
+def test_what_nobody_has_seen_complete_is_sent_again_and_counts_before_it(stage: Stage) -> None:
+    """restic keeps half of a backup, with all tags, where a file cannot be read or a run is killed."""
     [backup] = stage.publish(23)
     stage.copy()
+    [first] = stage.restic.snapshots(["dbops"])
+    (stage.restic.there / first.id / backup.name / "dump" / "toc.dat").unlink()
     Path(backup.path, "offsite.json").unlink()
+    assert stage.copy().changed and stage.restic.asked == ["send chat_20261123_030000"]
+    [copy] = read_copies(stage.restic.snapshots(["dbops"]))
+    assert (copy.sequence, copy.snapshot) == (2, "snapshot-2")
     assert not stage.copy().changed
-    assert read_offsite_copy(backup) is not None
+
+
+def test_another_repository_has_none_of_them(stage: Stage, tmp_path: Path) -> None:
+    stage.publish(23)
+    stage.copy()
+    stage.restic = FakeRestic(tmp_path / "another")
+    assert stage.copy().facts["to_copy"] == ["chat_20261123_030000"]
+
+
+def test_one_that_cannot_be_read_keeps_no_other_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.publish(22, 23)
+    real = _copying.verify_files
+
+    def refusing(backup: Backup) -> tuple[str, ...]:
+        if backup.manifest.id == "chat_20261123_030000":
+            raise PermissionError(13, "Permission denied", "toc.dat")
+        return real(backup)
+
+    monkeypatch.setattr(_copying, "verify_files", refusing)
+    with pytest.raises(DbopsError, match=r"'chat_20261123_030000' was not sent.*Permission denied"):
+        stage.copy()
+    assert list(stage.there) == ["chat_20261122_030000"]
+
+
+def test_a_lock_is_removed_where_somebody_says_so(stage: Stage) -> None:
+    stage.publish(23)
+    stage.copy(unlock=True)
+    assert stage.restic.asked == ["unlock", "send chat_20261123_030000"]
 
 
 def test_newest_is_one(stage: Stage) -> None:
@@ -159,6 +193,11 @@ def test_where_there_is_nothing_to_send_it_fails(stage: Stage) -> None:
         ({"repository": "/mnt/nas"}, "needs its password.*dbops_offsite_password_file"),
         ({"repository": "/mnt/nas", "password_file": "/none/word"}, "'/none/word', cannot be read on this host"),
         ({"repository": "/mnt/nas", "password": "word", "upload_limit": -1}, "KiB per second"),
+        ({"repository": "nas/backups", "password": "word"}, "an absolute path, not 'nas/backups'"),
+        (
+            {"repository": "/mnt/nas", "password": "word", "environment": {"RESTIC_PASSWORD_COMMAND": "x"}},
+            "RESTIC_PASSWORD_COMMAND does not belong",
+        ),
     ],
 )
 def test_what_is_missing_is_said(given: dict[str, t.Any] | None, said: str) -> None:
@@ -170,8 +209,8 @@ def test_its_secrets_are_masked() -> None:
     running = operation()
     given = {
         "repository": "rest:https://ann:a%2Fword@backup/chat",
-        "password": "the password",
-        "environment": {"AWS_SECRET_ACCESS_KEY": "key-of-hers", "AWS_DEFAULT_REGION": "eu"},
+        "password": "the password\n",
+        "environment": {"AZURE_ACCOUNT_KEY": "key-of-hers", "AWS_DEFAULT_REGION": "eu", "NOT_GIVEN": None},
     }
     restic = restic_of(running, given)
     assert str(restic.repository) == "rest:https://ann:***@backup/chat"
