@@ -103,7 +103,7 @@ def test_a_job_that_fails_is_a_unit_that_has_failed(
     assert started.returncode != 0
     assert [entry["operation"] for entry in journal(stack, production)] == ["schedule", "backup"], "nothing comes after it"
     assert "The inventory pins server 7000000000000000001" in journal(stack, production)[-1]["message"]
-    wait_until(lambda: (host.folder / "paged").exists())
+    wait_until((host.folder / "paged").exists)
     mended = schedule(controller, host, {"nightly": NIGHTLY}, dbops_schedule_pip=pip)
     assert mended.ok and mended.changed, "what somebody has changed there is put right"
     assert schedule(controller, host, {}).ok

@@ -231,14 +231,17 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 HOOKS = {"webhook": "http://chat/hook", "heartbeats": {"backup": "http://beats/1", "migrate": "http://beats/2"}}
 
 
+def done(_operation: Operation, _params: dict[str, t.Any]) -> Result:
+    return Result(True, ["done with " + SECRET])
+
+
 def test_who_is_told_of_a_failure_and_of_a_recovery(stage: Stage, told: list[tuple[str, str]]) -> None:
-    work = lambda _operation, _params: Result(True, ["done with " + SECRET])  # noqa: E731
     play = {"host": "chat-production"}
-    stage.call("backup", work, notify=HOOKS, play=play)
+    stage.call("backup", done, notify=HOOKS, play=play)
     assert told == [("http://beats/1/start", ""), ("http://beats/1", "done with " + MASK)], "a success is no news"
     told.clear()
     stage.error = DbopsError("No room for %s." % SECRET)
-    stage.call("backup", work, notify=HOOKS, play=play)
+    stage.call("backup", done, notify=HOOKS, play=play)
     said = "backup of 'chat' on chat-production (production) failed: No room for %s." % MASK
     assert told == [
         ("http://beats/1/start", ""),
@@ -247,18 +250,17 @@ def test_who_is_told_of_a_failure_and_of_a_recovery(stage: Stage, told: list[tup
     ]
     told.clear()
     stage.error = None
-    stage.call("backup", work, notify=dict(HOOKS, heartbeat_style="plain"), play=play)
+    stage.call("backup", done, notify=dict(HOOKS, heartbeat_style="plain"), play=play)
     # The operation of the fakes is a migration, which is what the journal has of both successes.
     assert [url for url, _text in told] == ["http://beats/1", "http://chat/hook"] and told[1][1].startswith("recovery: backup of 'chat'")
 
 
 def test_nobody_is_told_of_a_look(stage: Stage, told: list[tuple[str, str]]) -> None:
-    work = lambda _operation, _params: Result(True, ["done"])  # noqa: E731
     hooks = dict(HOOKS, events=["success", "failure", "recovery"], heartbeats={"backup": "http://beats/1", "backup_info": "http://beats/2"})
-    stage.call("backup", work, notify=hooks, _ansible_check_mode=True)
-    stage.call("backup_info", work, notify=hooks)
+    stage.call("backup", done, notify=hooks, _ansible_check_mode=True)
+    stage.call("backup_info", done, notify=hooks)
     stage.error = DbopsError("no")
-    stage.call("backup", work, notify=hooks, _ansible_check_mode=True)
+    stage.call("backup", done, notify=hooks, _ansible_check_mode=True)
     assert told == []
 
 

@@ -44,9 +44,9 @@ class Recorder:
     def __call__(self, argv: t.Sequence[str], **options: t.Any) -> Outcome:
         self.calls.append((list(argv), options))
         outcome = self.outcomes.pop(0) if self.outcomes else Outcome(0, "", "")
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        if isinstance(outcome, Outcome):
+            return outcome
+        raise outcome
 
     @property
     def commands(self) -> list[str]:
