@@ -107,9 +107,10 @@ def is_there(backup: Backup, copies: t.Iterable[Copy], noted: str) -> bool:
     :param noted: the snapshot that this host has seen complete. Of any other one only restic's tags are known, which it gives to half of a backup as well.
     """
     wanted = copy_of(backup)
-    return any(
-        (copy.snapshot, copy.server, copy.backup, copy.manifest, copy.proof, copy.proof_at)
-        == (noted, wanted.server, wanted.backup, wanted.manifest, wanted.proof, wanted.proof_at)
+    return bool(noted) and any(
+        copy.snapshot.startswith(noted)  # older versions of restic tell the beginning of an id
+        and (copy.server, copy.backup, copy.manifest, copy.proof, copy.proof_at)
+        == (wanted.server, wanted.backup, wanted.manifest, wanted.proof, wanted.proof_at)
         for copy in copies
     )
 

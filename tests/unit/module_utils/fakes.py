@@ -448,10 +448,10 @@ class FakeRestic:
         self.asked.append("send " + name)
         if name in self.refusing:
             raise DbopsError(self.refusing[name])
-        snapshot = "snapshot-%d" % (len(self._kept) + 1)
+        snapshot = "%08d-of-ours" % (len(self._kept) + 1)
         shutil.copytree(Path(folder, name), self.there / snapshot / name, ignore=shutil.ignore_patterns(without))
         self._kept.append(Snapshot(snapshot, time, tuple(tags)))
-        return snapshot, 42
+        return snapshot[:8], 42  # as restic 0.14 does
 
     def fetch(self, snapshot: str, folder: str) -> None:
         self.asked.append("fetch " + snapshot)

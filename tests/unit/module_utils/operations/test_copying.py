@@ -133,7 +133,7 @@ def test_what_nobody_has_seen_complete_is_sent_again_and_counts_before_it(stage:
     Path(backup.path, "offsite.json").unlink()
     assert stage.copy().changed and stage.restic.asked == ["send chat_20261123_030000"]
     [copy] = read_copies(stage.restic.snapshots(["dbops"]))
-    assert (copy.sequence, copy.snapshot) == (2, "snapshot-2")
+    assert (copy.sequence, copy.snapshot) == (2, "00000002-of-ours")
     assert not stage.copy().changed
 
 
