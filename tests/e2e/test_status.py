@@ -133,7 +133,7 @@ class TestWell:
         state = state_of(looked, "chat-production")
         assert state["pending"] == {"state": "none", "source": "journal", "statements": 0, "trouble": ""}
         assert state["last_migration"]["operator"] == "tester" and state["last_migration"]["image"].endswith(":v2")
-        assert (state["backups"]["count"], state["backups"]["growth"], state["backups"]["offsite"]) == (1, None, "none")
+        assert (state["backups"]["count"], state["backups"]["growth"], state["backups"]["offsite"]) == (1, None, "")
         assert state["backends"][0]["status"] == "running"
         assert state["size"] > 10**6 and state["uptime"] > 0 and state["free"] > 0 and state["schema"]
         assert looked.remote_tasks <= MOST_REMOTE_TASKS
