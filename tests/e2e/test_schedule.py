@@ -40,7 +40,7 @@ def schedule(controller: Controller, host: SystemdHost, timers: dict[str, Any], 
 
 
 def units(host: SystemdHost) -> list[str]:
-    return sorted(host.run("bash", "-c", "ls .config/systemd/user 2>/dev/null | grep dbops- || true").stdout.split())
+    return sorted(host.run("bash", "-c", "ls .config/systemd/user 2>/dev/null | grep dbops: || true").stdout.split())
 
 
 def test_it_runs_by_itself(v2: None, host: SystemdHost, pip: list[str], controller: Controller, stack: Stack, production: Server) -> None:
@@ -56,7 +56,7 @@ def test_it_runs_by_itself(v2: None, host: SystemdHost, pip: list[str], controll
     before = stack.backups(production)
     done = schedule(controller, host, timers, "--diff", dbops_schedule_pip=pip)
     assert done.ok and done.changed and done.result()["diff"] == checked.result()["diff"], done.output
-    assert units(host) == ["dbops-chat_production-nightly.service", "dbops-chat_production-nightly.timer"]
+    assert units(host) == ["dbops:chat-production:nightly.service", "dbops:chat-production:nightly.timer"]
     assert production.env["POSTGRES_PASSWORD"] not in done.output
 
     operations = ["backup", "verify_backups", "prune_backups"]
@@ -67,7 +67,7 @@ def test_it_runs_by_itself(v2: None, host: SystemdHost, pip: list[str], controll
     assert listed.result()["proofs"][backup]["state"] == "proved"
     wait_until(
         lambda: (
-            host.run("systemctl", "--user", "is-active", "dbops-chat_production-nightly.service", check=False).stdout.strip() == "inactive"
+            host.run("systemctl", "--user", "is-active", "dbops:chat-production:nightly.service", check=False).stdout.strip() == "inactive"
         )
     )
     said = host.as_root("journalctl", "--unit", f"user@{host.uid}.service", "--no-pager")
@@ -82,7 +82,7 @@ def test_it_runs_by_itself(v2: None, host: SystemdHost, pip: list[str], controll
         ".local/share/dbops.postgres/hosts:",
         ".local/share/dbops.postgres/versions:",
     ]
-    assert host.run("systemctl", "--user", "list-timers", "--all", "dbops-*", "--no-legend").stdout.strip() == ""
+    assert host.run("systemctl", "--user", "list-timers", "--all", "dbops:*", "--no-legend").stdout.strip() == ""
 
 
 def test_a_job_that_fails_is_a_unit_that_has_failed(
@@ -99,7 +99,7 @@ def test_a_job_that_fails_is_a_unit_that_has_failed(
     variables = inventory["all"]["children"]["production"]["hosts"]["chat-production"]
     variables["dbops_server_id"] = "7000000000000000001"
     settings.write_text(json.dumps(inventory), encoding="utf-8")
-    started = host.run("systemctl", "--user", "start", "dbops-chat_production-nightly.service", check=False)
+    started = host.run("systemctl", "--user", "start", "dbops:chat-production:nightly.service", check=False)
     assert started.returncode != 0
     assert [entry["operation"] for entry in journal(stack, production)] == ["schedule", "backup"], "nothing comes after it"
     assert "The inventory pins server 7000000000000000001" in journal(stack, production)[-1]["message"]

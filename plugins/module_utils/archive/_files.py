@@ -31,6 +31,17 @@ def write_file(path: str, text: str) -> None:
         os.fsync(stream.fileno())
 
 
+def put_beside(folder: str, name: str, text: str, work: str) -> None:
+    """Give a folder a file, in the place of one of that name, whole or not at all.
+
+    :param work: a folder of this run's own on the same file system.
+    """
+    path = os.path.join(work, "%s.%s" % (os.path.basename(folder), name))
+    write_file(path, text)
+    os.rename(path, os.path.join(folder, name))
+    sync(folder)
+
+
 def remove_folder(path: str) -> None:
     shutil.rmtree(path)
 

@@ -11,7 +11,7 @@ import os
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sync, write_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import put_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import OFFSITE, Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import manifest_sha256
 
@@ -28,10 +28,7 @@ class OffsiteCopy:
 
 def write_offsite_copy(backup: Backup, copy: OffsiteCopy, work: str) -> None:
     """:param work: a folder of this run's own on the same file system."""
-    path = os.path.join(work, "%s.%s" % (backup.manifest.id, OFFSITE))
-    write_file(path, json.dumps(asdict(copy), indent=1, sort_keys=True) + "\n")
-    os.rename(path, os.path.join(backup.path, OFFSITE))
-    sync(backup.path)
+    put_beside(backup.path, OFFSITE, json.dumps(asdict(copy), indent=1, sort_keys=True) + "\n", work)
 
 
 def read_offsite_copy(backup: Backup) -> OffsiteCopy | None:

@@ -14,7 +14,7 @@ import os
 import typing as t
 from dataclasses import asdict, dataclass, field
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sha256, sync, write_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import put_beside, sha256
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import MANIFEST, PROOF, Backup, seal
 
 #: Version of the file's format. Of a newer one it is only known that it is there.
@@ -62,11 +62,8 @@ def write_proof(backup: Backup, proof: Proof, work: str) -> None:
 
     :param work: a folder of this run's own on the same file system.
     """
-    path = os.path.join(work, "%s.%s" % (backup.manifest.id, PROOF))
     data = proof.to_json()
-    write_file(path, json.dumps(dict(data, seal=seal(data)), indent=1, sort_keys=True) + "\n")
-    os.rename(path, os.path.join(backup.path, PROOF))
-    sync(backup.path)
+    put_beside(backup.path, PROOF, json.dumps(dict(data, seal=seal(data)), indent=1, sort_keys=True) + "\n", work)
 
 
 def read_proof(backup: Backup) -> Proof:

@@ -25,7 +25,7 @@ _OURS = "dbops"
 class Copy:
     """A backup elsewhere. ``created``: RFC 3339 in UTC; ``size``: bytes; ``proof``: its state when it was sent, and ``proof_at`` when that was found
     out; ``transaction``: the server's count when it was made; ``sequence``: one more than that of the snapshot of the same backup before, whatever the
-    clock says; ``snapshot``: restic's name of it."""
+    clock says; ``snapshot``: restic's name of it; ``earlier``: those of the same backup before, newest first."""
 
     backup: str
     database: str
@@ -39,6 +39,7 @@ class Copy:
     transaction: int = 0
     sequence: int = 0
     snapshot: str = ""
+    earlier: tuple[str, ...] = ()
 
     @property
     def tags(self) -> list[str]:
@@ -78,16 +79,16 @@ def copy_of(backup: Backup) -> Copy:
 
 def read_copies(snapshots: t.Iterable[Snapshot]) -> list[Copy]:
     """The copies, newest backup first; of a backup that was sent more than once, the last one. Others' snapshots are left out."""
-    found: dict[tuple[str, str], Copy] = {}
+    found: dict[tuple[str, str], list[Copy]] = {}
     for snapshot in snapshots:
-        facts = dict(tag.split("=", 1) for tag in snapshot.tags if "=" in tag)
-        copy = _read(facts, snapshot.id)
-        if copy is None:
-            continue
-        known = found.get((copy.server, copy.backup))
-        if known is None or (copy.sequence, copy.proof_at) >= (known.sequence, known.proof_at):
-            found[copy.server, copy.backup] = copy
-    return sorted(found.values(), key=lambda copy: (copy.created, copy.backup), reverse=True)
+        copy = _read(dict(tag.split("=", 1) for tag in snapshot.tags if "=" in tag), snapshot.id)
+        if copy:
+            found.setdefault((copy.server, copy.backup), []).append(copy)
+    copies = []
+    for same in found.values():
+        last, *before = sorted(same, key=lambda copy: (copy.sequence, copy.proof_at), reverse=True)
+        copies.append(replace(last, earlier=tuple(copy.snapshot for copy in before if copy.manifest == last.manifest)))
+    return sorted(copies, key=lambda copy: (copy.created, copy.backup), reverse=True)
 
 
 def _read(facts: t.Mapping[str, str], snapshot: str) -> Copy | None:

@@ -21,6 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker impo
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome, run_process
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import masked_by_form
 
 #: Seconds in which a repository has to answer at all: restic itself would try for a quarter of an hour.
 _PATIENCE = 60
@@ -29,7 +30,6 @@ _PATIENCE = 60
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 
 _ABSENT = re.compile(r"repository does not exist|config file.*(?:no such file|does not exist|not ?found|\(404\))", re.IGNORECASE)
-_PASSWORD_IN_ADDRESS = re.compile(r"(://[^/@:\s]*):[^/\s]*@")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Repository:
         return path if path.startswith("/") else ""
 
     def __str__(self) -> str:
-        return _PASSWORD_IN_ADDRESS.sub(r"\1:***@", self.location)
+        return masked_by_form(self.location)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Restic:
         return str(summary["snapshot_id"]), int(summary.get("data_added", 0))
 
     def fetch(self, snapshot: str, folder: str) -> None:
-        """Write everything that a snapshot has into ``folder``."""
+        """Write everything that a snapshot has into ``folder``. Without a lock: at two in the morning a dead run's must not stand in the way."""
         outcome = self._run(["restore", "--no-lock", snapshot, "--target", self._inside(folder)], folder=folder, writable=True)
         self._require(outcome, "fetch a backup from")
 
@@ -268,7 +268,7 @@ def _said(outcome: Outcome) -> str:
         said = (data.get("message") or data.get("error") or line) if data else line
         lines += [str(said).replace("Fatal: ", "").strip()] if said and str(said).strip() else []
     told = " ".join(dict.fromkeys(lines)) or "exit status %d" % outcome.rc
-    told = _PASSWORD_IN_ADDRESS.sub(r"\1:***@", told)
+    told = masked_by_form(told)
     return (told if len(told) <= 600 else told[:600] + " ...").rstrip(".") + "."
 
 

@@ -32,7 +32,7 @@ class Risk(enum.Enum):
 
     READ = "reads only"
     SAVE = "writes or removes backups, never the live database"
-    ASIDE = "works on backups that are there, and writes beside them what is known of them; nobody has to wait for it"
+    ASIDE = "works beside the database, on backups that are there or on what the host runs by itself; nobody has to wait for it"
     FORWARD = "changes the database the way it is meant to"
     OVERWRITE = "replaces or adds data: needs consent wherever the database is not proved to be disposable"
     DISPOSABLE = "destroys data: only where the database is proved to be disposable"

@@ -145,19 +145,31 @@ def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup], copi
         operation.enter("copy: send")
         try:
             operation.warnings += _files_as_made(backup)
-            began = time.monotonic()
-            at = moment(backup.manifest.created).strftime("%Y-%m-%d %H:%M:%S")
-            snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, next_copy_of(backup, copies).tags, at, OFFSITE)
-            _write(operation, restic, backup, snapshot)
-            sent.append(Sent(backup, snapshot, added, time.monotonic() - began))
+        except (DbopsError, OSError) as error:
+            troubles.append(_not_sent(backup, error))
+            continue
+        try:
+            sent.append(_send_one(operation, restic, backup, next_copy_of(backup, copies).tags))
         except Interrupted:
             raise
         except (DbopsError, OSError) as error:
-            said = getattr(error, "message", "") or "The host's file system refused: %s." % error
-            troubles.append("Backup '%s' was not sent. %s" % (backup.manifest.id, said))
-            if not _is_of_backup(backup):  # the repository's trouble is the next one's as well
-                break
+            troubles.append(_not_sent(backup, error))
+            break  # the repository's trouble is the next one's as well
     return sent, troubles
+
+
+def _send_one(operation: Operation, restic: Restic, backup: Backup, tags: t.Sequence[str]) -> Sent:
+    began = time.monotonic()
+    at = moment(backup.manifest.created).strftime("%Y-%m-%d %H:%M:%S")
+    snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, tags, at, OFFSITE)
+    copy = OffsiteCopy(str(restic.repository), snapshot, timestamp(utc_now()), manifest_sha256(backup))
+    write_offsite_copy(backup, copy, operation.work_folder("copy"))
+    return Sent(backup, snapshot, added, time.monotonic() - began)
+
+
+def _not_sent(backup: Backup, error: DbopsError | OSError) -> str:
+    said = getattr(error, "message", "") or "The host's file system refused: %s." % error
+    return "Backup '%s' was not sent. %s" % (backup.manifest.id, said)
 
 
 def _files_as_made(backup: Backup) -> list[str]:
@@ -171,23 +183,10 @@ def _files_as_made(backup: Backup) -> list[str]:
     )
 
 
-def _is_of_backup(backup: Backup) -> bool:
-    try:
-        verify_files(backup)
-    except (DbopsError, OSError):
-        return True
-    return False
-
-
 def _noted(restic: Restic, backup: Backup) -> str:
     """The snapshot that was seen complete when it was sent; empty where none was, or to another repository."""
     known = read_offsite_copy(backup)
     return known.snapshot if known and known.repository == str(restic.repository) else ""
-
-
-def _write(operation: Operation, restic: Restic, backup: Backup, snapshot: str) -> None:
-    copy = OffsiteCopy(str(restic.repository), snapshot, timestamp(utc_now()), manifest_sha256(backup))
-    write_offsite_copy(backup, copy, operation.work_folder("copy"))
 
 
 def _facts(restic: Restic, copies: t.Sequence[Copy], chosen: t.Sequence[Backup]) -> dict[str, t.Any]:

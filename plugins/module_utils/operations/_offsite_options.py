@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-from urllib.parse import unquote
 
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Repository, Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import passwords_in
 
 #: The module option; documented in the fragment ``dbops.postgres.offsite``.
 OFFSITE: dict[str, t.Any] = {
@@ -92,6 +92,5 @@ def _learn(operation: Operation, location: str, password: str, environment: t.Ma
         if len(text) >= _LONG_ENOUGH:
             operation.redactor.add(text)
     operation.redactor.add_environment(environment)
-    found = re.search(r"://[^/@:]*:([^/]*)@", location)
-    for secret in {found.group(1), unquote(found.group(1))} if found else ():
+    for secret in passwords_in(re.sub(r"^\w+:(?=\w+://)", "", location)):
         operation.redactor.add(secret)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sync
@@ -15,7 +16,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof impo
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._copies import Copy, read_copies, select_copy, tags_of_database
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import size_text
 
 
@@ -50,11 +51,31 @@ def fetch_backup(operation: Operation, restic: Restic, wanted: str) -> Fetched:
     if operation.check_mode:
         return Fetched(_manifest_alone(operation, restic, copy), only_manifest=True)
     operation.enter("restore: fetch")
+    return Fetched(_publish(operation, _fetch_whole(operation, restic, copy)))
+
+
+def _fetch_whole(operation: Operation, restic: Restic, copy: Copy) -> Backup:
+    """The last snapshot of the backup, or an earlier one: where a run was killed while it sent, restic has kept half of it as well."""
+    *newer, oldest = (copy.snapshot, *copy.earlier)
+    for snapshot in newer:
+        try:
+            return _fetch_one(operation, restic, copy, snapshot)
+        except Interrupted:
+            raise
+        except DbopsError as error:
+            operation.warnings.append(
+                "Snapshot %s of backup '%s' is not whole, an earlier one is tried. %s" % (snapshot[:8], copy.backup, error.message)
+            )
+            shutil.rmtree(os.path.join(operation.work_folder("fetch"), copy.backup), ignore_errors=True)
+    return _fetch_one(operation, restic, copy, oldest)
+
+
+def _fetch_one(operation: Operation, restic: Restic, copy: Copy, snapshot: str) -> Backup:
     work = operation.work_folder("fetch")
-    restic.fetch(copy.snapshot, work)
+    restic.fetch(snapshot, work)
     fetched = _require_same(restic, copy, os.path.join(work, copy.backup))
     verify_files(fetched)
-    return Fetched(_publish(operation, fetched))
+    return fetched
 
 
 def _find(operation: Operation, restic: Restic, wanted: str) -> Copy:

@@ -30,8 +30,8 @@ def kind_of_host(run: str = "/run/systemd/system") -> str:
 
 
 def prefix_of(host: str) -> str:
-    """What the names of a host's units begin with."""
-    return "dbops-%s-" % re.sub(r"[^A-Za-z0-9_.]", "_", host)
+    """What the names of a host's units begin with, and those of no other host's: a colon stands in no name of a host, nor of a job."""
+    return "dbops:%s:" % re.sub(r"[^A-Za-z0-9_.-]", lambda found: "\\x%02x" % ord(found.group()), host)
 
 
 class Systemd:

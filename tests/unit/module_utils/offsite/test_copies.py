@@ -50,7 +50,7 @@ def test_of_several_of_one_backup_the_last_one_counts() -> None:
     proved = copy(3, proof="proved", proof_at="2026-11-03T04:00:00Z", sequence=1, snapshot="later")
     failed = copy(3, proof="failed", proof_at="2026-11-02T04:00:00Z", sequence=2, snapshot="latest")  # the clock was set back meanwhile
     for order in ([copy(3), proved, failed], [failed, proved, copy(3)]):
-        assert read_copies(map(snapshot, order)) == [failed]
+        assert read_copies(map(snapshot, order)) == [replace(failed, earlier=("later", "s3"))]
 
 
 def test_the_newest_comes_first() -> None:

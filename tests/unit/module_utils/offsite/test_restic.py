@@ -122,7 +122,7 @@ def test_a_password_in_an_address_is_in_no_message() -> None:
     tool, _recorder = restic(failed("cannot reach rest:https://u:word@backup/chat"), location="rest:https://u:word@backup/chat")
     with pytest.raises(DbopsError) as caught:
         tool.exists()
-    assert "word" not in caught.value.message and "u:***@backup" in caught.value.message
+    assert "word" not in caught.value.message and "u:********@backup" in caught.value.message
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError()])
@@ -160,8 +160,8 @@ def test_the_user_of_a_rest_server_is_known_to_older_versions_too() -> None:
 
 
 def test_a_password_with_an_at_sign_is_no_part_of_the_host() -> None:
-    assert str(Repository("rest:https://user:p@ssword9@host/x", "h")) == "rest:https://user:***@host/x"
-    assert str(Repository("sftp://user:word@host//x", "h")) == "sftp://user:***@host//x"
+    assert str(Repository("rest:https://user:p@ssword9@host/x", "h")) == "rest:https://user:********@host/x"
+    assert str(Repository("sftp://user:word@host//x", "h")) == "sftp://user:********@host//x"
 
 
 @pytest.mark.parametrize("text", ["a wrapper says hello", '[{"id": 1}]', '["x"]'])

@@ -213,7 +213,7 @@ def test_its_secrets_are_masked() -> None:
         "environment": {"AZURE_ACCOUNT_KEY": "key-of-hers", "AWS_DEFAULT_REGION": "eu", "NOT_GIVEN": None},
     }
     restic = restic_of(running, given)
-    assert str(restic.repository) == "rest:https://ann:***@backup/chat"
+    assert str(restic.repository) == "rest:https://ann:********@backup/chat"
     masked = running.redactor.text("a/word, a%2Fword, the password, key-of-hers, eu")
     assert not any(word in masked for word in ("a/word", "a%2Fword", "the password", "key-of-hers")) and masked.endswith("eu")
     assert restic.repository.host == "chat-production"

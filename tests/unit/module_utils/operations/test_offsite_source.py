@@ -15,10 +15,12 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import seal, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.offsite._copies import read_copies
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._offsite_source import Fetched, fetch_backup
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.tests.unit.module_utils.archive.test_proof import proof_of, written
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, operation
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations.test_copying import Stage
 
@@ -113,6 +115,23 @@ def test_one_that_comes_back_damaged_gets_no_name(lost: Fetching) -> None:
         lost.fetch()
     lost.operation.close()
     assert lost.names == []
+
+
+def test_where_the_last_snapshot_is_half_a_backup_an_earlier_one_comes_back(tmp_path: Path) -> None:
+    """A run was killed while it sent what has become known of it, and then the host was lost."""
+    here = Fetching(tmp_path)
+    [backup] = [found for found in Archive(str(here.folder)).catalogue("chat")[0] if found.manifest.id == ID]
+    written(here.folder, backup, proof_of(backup))
+    here.stage.copy()
+    [copy] = [found for found in read_copies(here.stage.restic.snapshots(["dbops"])) if found.backup == ID]
+    assert len(copy.earlier) == 1
+    (here.stage.restic.there / copy.snapshot / ID / "dump" / "toc.dat").unlink()
+    here.lose()
+    fetched = here.fetch()
+    assert here.stage.restic.asked == ["fetch " + copy.snapshot, "fetch " + copy.earlier[0]]
+    assert verify_files(fetched.backup) == () and any("is not whole, an earlier one is tried" in said for said in here.operation.warnings)
+    here.operation.close()
+    assert here.names == [ID]
 
 
 def test_without_room_nothing_is_fetched(lost: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:

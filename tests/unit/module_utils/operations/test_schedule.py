@@ -66,7 +66,7 @@ def test_it_is_set_up_as_check_mode_has_shown(stage: Stage) -> None:
     assert stage.units == [] and not stage.host.exists() and stage.machine.calls == []
     run = stage.schedule(JOBS)
     assert (check.changed, check.diff, check.facts) == (run.changed, run.diff, run.facts)
-    assert stage.units == ["dbops-chat_production-%s.%s" % (job, kind) for job in ("hourly", "nightly") for kind in ("service", "timer")]
+    assert stage.units == ["dbops:chat-production:%s.%s" % (job, kind) for job in ("hourly", "nightly") for kind in ("service", "timer")]
     again = stage.schedule(JOBS)
     assert not again.changed and again.diff and again.diff["before"] == again.diff["after"]
     assert "'nightly' at 03:00: backup, prune_backups" in run.summary
@@ -86,7 +86,7 @@ def test_another_variable_is_a_change_and_a_job_that_is_gone_goes(stage: Stage) 
     stage.schedule(JOBS)
     assert stage.schedule(JOBS, secrets={"dbops_password": "another-word"}).changed
     done = stage.schedule({"nightly": JOBS["nightly"]})
-    assert done.changed and stage.units == ["dbops-chat_production-nightly.service", "dbops-chat_production-nightly.timer"]
+    assert done.changed and stage.units == ["dbops:chat-production:nightly.service", "dbops:chat-production:nightly.timer"]
     assert sorted(path.name for path in stage.host.iterdir()) == ["ansible.cfg", "inventory.json", "nightly.yml"]
 
 

@@ -108,11 +108,11 @@ def test_the_units() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine")
 def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
-    (tmp_path / "dbops-x-nightly.service").write_text(service_unit(job(), "x", ["/bin/true", "100%", "$x", 'a "b"'], {"A": "b c"}, ""))
-    (tmp_path / "dbops-x-nightly.timer").write_text(timer_unit(job(), "x", 600))
+    (tmp_path / "dbops:x:nightly.service").write_text(service_unit(job(), "x", ["/bin/true", "100%", "$x", 'a "b"'], {"A": "b c"}, ""))
+    (tmp_path / "dbops:x:nightly.timer").write_text(timer_unit(job(), "x", 600))
     names = [str(path) for path in sorted(tmp_path.iterdir())]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True, check=False)
-    assert "dbops-x-nightly" not in done.stderr, done.stderr
+    assert "dbops:x:nightly" not in done.stderr, done.stderr
 
 
 @given(st.lists(st.text(st.characters(blacklist_characters="\x00\n\r", blacklist_categories=("Cs",)), max_size=12), min_size=1, max_size=4))

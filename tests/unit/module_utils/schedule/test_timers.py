@@ -122,7 +122,7 @@ def test_files_are_private_and_follow_what_is_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "hosts" / "h").exists() and files.read() == {}
 
 
-UNITS = {"dbops-h-nightly.service": "s", "dbops-h-nightly.timer": "t"}
+UNITS = {"dbops:h:nightly.service": "s", "dbops:h:nightly.timer": "t"}
 
 
 def test_units_of_systemd(tmp_path: Path) -> None:
@@ -130,19 +130,19 @@ def test_units_of_systemd(tmp_path: Path) -> None:
     timers = Systemd("h", machine, str(tmp_path), str(tmp_path))
     folder = tmp_path / ".config" / "systemd" / "user"
     folder.mkdir(parents=True)
-    for name in ("mine.timer", "dbops-h2-nightly.timer"):
+    for name in ("mine.timer", "dbops:h-nightly:nightly.timer"):
         (folder / name).write_text("x")
     timers.write(UNITS)
     assert timers.read() == UNITS
     assert [call[2:] for call in machine.calls] == [
         ["daemon-reload"],
-        ["enable", "dbops-h-nightly.timer"],
-        ["restart", "dbops-h-nightly.timer"],
+        ["enable", "dbops:h:nightly.timer"],
+        ["restart", "dbops:h:nightly.timer"],
     ]
     machine.calls.clear()
     timers.write({})
-    assert [call[2:] for call in machine.calls] == [["disable", "--now", "dbops-h-nightly.timer"], ["daemon-reload"]]
-    assert sorted(path.name for path in folder.iterdir()) == ["dbops-h2-nightly.timer", "mine.timer"]
+    assert [call[2:] for call in machine.calls] == [["disable", "--now", "dbops:h:nightly.timer"], ["daemon-reload"]]
+    assert sorted(path.name for path in folder.iterdir()) == ["dbops:h-nightly:nightly.timer", "mine.timer"]
 
 
 def test_without_lingering_it_is_refused(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_without_lingering_it_is_refused(tmp_path: Path) -> None:
 def test_what_systemctl_says_is_told(tmp_path: Path) -> None:
     machine = Machine()
     machine.failing = {"enable": "Failed to connect to bus"}
-    with pytest.raises(DbopsError, match=r"systemctl --user enable dbops-h-nightly\.timer failed: Failed to connect to bus"):
+    with pytest.raises(DbopsError, match=r"systemctl --user enable dbops:h:nightly\.timer failed: Failed to connect to bus"):
         Systemd("h", machine, str(tmp_path), str(tmp_path)).write(UNITS)
 
 
@@ -164,10 +164,10 @@ def test_lines_of_cron_among_others(tmp_path: Path) -> None:
     for text in ("0 3 * * * a\n", "0 4 * * * b\n1 4 * * * c\n"):
         timers.write({"crontab": text})
         assert timers.read() == {"crontab": text}
-        assert machine.crontab == "MAILTO=me\n5 5 * * * mine\n# begin of dbops-h-jobs\n%s# end of dbops-h-jobs\n" % text
+        assert machine.crontab == "MAILTO=me\n5 5 * * * mine\n# begin of dbops:h:jobs\n%s# end of dbops:h:jobs\n" % text
     Cron("h2", machine).write({"crontab": "9 9 * * * d\n"})
     timers.write({})
-    assert machine.crontab == "MAILTO=me\n5 5 * * * mine\n# begin of dbops-h2-jobs\n9 9 * * * d\n# end of dbops-h2-jobs\n"
+    assert machine.crontab == "MAILTO=me\n5 5 * * * mine\n# begin of dbops:h2:jobs\n9 9 * * * d\n# end of dbops:h2:jobs\n"
 
 
 def test_a_host_with_neither() -> None:
@@ -183,4 +183,5 @@ def test_an_empty_crontab_is_none() -> None:
 
 def test_which_kind_a_host_has(tmp_path: Path) -> None:
     assert (kind_of_host(str(tmp_path)), kind_of_host(str(tmp_path / "none"))) == (SYSTEMD, CRON)
-    assert _timers.prefix_of("a b/ü@1") == "dbops-a_b___1-"
+    assert _timers.prefix_of("a b/ü@1") == "dbops:a\\x20b\\x2f\\xfc\\x401:"
+    assert len({_timers.prefix_of(host) for host in ("chat-production", "chat_production", "chat.production", "chat:production")}) == 4
