@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.schedule._files import Files
+from ansible_collections.dbops.postgres.plugins.module_utils.schedule._files import Files, alone_in
 from ansible_collections.dbops.postgres.plugins.module_utils.schedule._installation import Installation
 from ansible_collections.dbops.postgres.plugins.module_utils.schedule._job import (
     Job,
@@ -74,7 +74,8 @@ def schedule(operation: Operation, options: ScheduleOptions) -> Result:
     facts = {"timers": [job.name for job in jobs], "kind": kind, "folder": options.installation.path if jobs else ""}
     diff = {"before": _shown(before), "after": _shown(after)}
     if changed and not operation.check_mode:
-        _apply(operation, options, plan, files, timers)
+        with alone_in(options.installation.folder):
+            _apply(operation, options, plan, files, timers)
     return Result(changed, _told(operation, plan, kind, changed), facts, diff, {"timers": facts["timers"]})
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -39,6 +41,15 @@ class Files:
             replace_file(os.path.join(self.folder, name), text, 0o600)
         for name in set(self.read()) - set(wanted):
             os.unlink(os.path.join(self.folder, name))
+
+
+@contextlib.contextmanager
+def alone_in(folder: str) -> t.Iterator[None]:
+    """Several databases of one host are set up at once, and share what is in the folder: one after the other. A run that dies frees it."""
+    os.makedirs(folder, 0o700, exist_ok=True)
+    with open(os.path.join(folder, ".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def replace_file(path: str, text: str, mode: int) -> None:

@@ -361,3 +361,20 @@ def test_a_role_that_breaks_a_rule_is_caught(tmp_path: Path, rule, name: str, te
 
 def test_every_rule_is_shown_to_bite() -> None:
     assert {rule for rule, *_rest in BROKEN} == set(RULES)
+
+
+def test_every_secret_travels_to_a_schedule_as_a_secret() -> None:
+    """What a module must not show must not be shown by the one that takes all variables along."""
+    fragments = ROOT / "plugins" / "module_utils"
+    text = (fragments / "_module.py").read_text(encoding="utf-8") + (fragments / "operations" / "_offsite_options.py").read_text(
+        encoding="utf-8"
+    )
+    names = re.findall(r'"(\w+)": \{[^{}]*"no_log": True', text)
+    assert sorted(names) == ["environment", "heartbeats", "password", "password", "webhook"]
+    secret = set(load(ROOT / "roles" / "schedule" / "vars" / "main.yml")["__dbops_schedule_secret"])
+    shared = set(options_of(ROOT / "roles" / SHARED_ROLE))
+    assert secret <= shared
+    wanted = {
+        name for name in shared for option in set(names) if name in {f"dbops_{option}", f"dbops_offsite_{option}", f"dbops_notify_{option}"}
+    }
+    assert wanted - {"dbops_environment"} <= secret

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import typing as t
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard im
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _schedule
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._schedule import ScheduleOptions, schedule
+from ansible_collections.dbops.postgres.plugins.module_utils.schedule._files import alone_in
 from ansible_collections.dbops.postgres.plugins.module_utils.schedule._timers import Systemd
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, operation
 from ansible_collections.dbops.postgres.tests.unit.module_utils.schedule.test_timers import Machine, installation
@@ -107,3 +109,22 @@ def test_a_version_that_another_host_uses_stays(stage: Stage) -> None:
     (other / "ansible.cfg").write_text((stage.host / "ansible.cfg").read_text())
     stage.schedule({})
     assert len(list((stage.folder / "share" / "versions").iterdir())) == 1
+
+
+def test_two_databases_of_one_host_are_set_up_one_after_the_other(stage: Stage) -> None:
+    """They install the same version into the same folder, and each removes what no other one uses."""
+    order: list[str] = []
+
+    def second() -> None:
+        with alone_in(str(stage.folder / "share")):
+            order.append("second")
+
+    with alone_in(str(stage.folder / "share")):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join(5)
+    assert order == ["first", "second"]
+    stage.schedule(JOBS)
+    assert (stage.folder / "share" / ".lock").exists()
