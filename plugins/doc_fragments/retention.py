@@ -15,7 +15,7 @@ options:
   retention:
     description:
       - Which backups are kept. M(dbops.postgres.backup_prune) needs it, and it has to keep something. M(dbops.postgres.backup_info) then says why
-        each backup is kept.
+        each backup is kept, and M(dbops.postgres.database_status) shows it.
     type: dict
     suboptions:
       keep_last:

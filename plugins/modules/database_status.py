@@ -14,6 +14,7 @@ description:
   - A database that cannot be reached is an answer too, a red one with the reason, not a failure of the task.
   - Reads only, in sessions that cannot write. What a pending migration would do is tried in a sandbox which cannot reach the database.
 extends_documentation_fragment:
+  - dbops.postgres.retention
   - dbops.postgres.target
   - dbops.postgres.attributes
 attributes:
@@ -132,30 +133,30 @@ from ansible_collections.dbops.postgres.plugins.module_utils.looks._status impor
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._retention_options import RETENTION
 
 
 def status(inquiry: Inquiry, params: dict[str, t.Any]) -> Result:
     limits = Limits(params["backup_hours"], params["transaction_seconds"], params["proof_hours"], params["offsite_hours"])
-    return look(
-        inquiry, StatusOptions(tuple(params["runner"]), tuple(params["state_tables"]), params["plan"], limits, params["plan_timeout"])
-    )
+    runner, state_tables = tuple(params["runner"]), tuple(params["state_tables"])
+    return look(inquiry, StatusOptions(runner, state_tables, params["plan"], limits, params["plan_timeout"], params["retention"]))
+
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "runner": {"type": "list", "elements": "str", "default": ["ent"]},
+    "state_tables": {"type": "list", "elements": "str", "default": []},
+    "plan": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "plan_timeout": {"type": "int", "default": 45},
+    "backup_hours": {"type": "int", "default": 24},
+    "proof_hours": {"type": "int", "default": 0},
+    "offsite_hours": {"type": "int", "default": 0},
+    "transaction_seconds": {"type": "int", "default": 300},
+    "retention": RETENTION,
+}
 
 
 def main() -> None:
-    module = DbopsModule(
-        operation="status",
-        risk=Risk.READ,
-        argument_spec={
-            "runner": {"type": "list", "elements": "str", "default": ["ent"]},
-            "state_tables": {"type": "list", "elements": "str", "default": []},
-            "plan": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
-            "plan_timeout": {"type": "int", "default": 45},
-            "backup_hours": {"type": "int", "default": 24},
-            "proof_hours": {"type": "int", "default": 0},
-            "offsite_hours": {"type": "int", "default": 0},
-            "transaction_seconds": {"type": "int", "default": 300},
-        },
-    )
+    module = DbopsModule(operation="status", risk=Risk.READ, argument_spec=ARGUMENT_SPEC)
     module.examine(status)
 
 

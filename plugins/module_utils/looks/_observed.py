@@ -81,6 +81,7 @@ class Backups:
     as far as this host knows, with its age in seconds and the repository.
     ``proved``: the newest one that came back when it was restored, with its age in seconds and how many it took to restore; ``proof_trouble``:
     why the newest one did not.
+    ``history``: of the last ones, oldest first, ``id``, ``created``, ``size`` in bytes and ``seconds``; ``retention``: the policy in words.
     """
 
     count: int = 0
@@ -104,6 +105,8 @@ class Backups:
     proved_age: float | None = None
     restore_seconds: float | None = None
     proof_trouble: str = ""
+    history: tuple[dict[str, t.Any], ...] = ()
+    retention: str = ""
 
 
 @dataclass(frozen=True)

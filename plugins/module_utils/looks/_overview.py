@@ -72,6 +72,7 @@ def _row(host: str, result: t.Mapping[str, t.Any] | None) -> Row:
             sentence=finding["sentence"],
             findings=[finding],
             facts=[],
+            history=[],
         )
     state = result["state"]
     findings = result["findings"]
@@ -89,6 +90,7 @@ def _row(host: str, result: t.Mapping[str, t.Any] | None) -> Row:
         "sentence": findings[0]["sentence"] if findings else _running(running) if running else "",
         "findings": findings,
         "facts": facts(state),
+        "history": (state.get("backups") or {}).get("history") or [],
     }
 
 
@@ -186,7 +188,7 @@ def _backups(state: t.Mapping[str, t.Any]) -> str:
     due = "; the next is due %s" % backups["due"] if backups["due"] else ""
     if not backups["count"]:
         return "none"
-    return "%d, the newest '%s' %s old, %s, verified when it was made%s; proved: %s; copies elsewhere: %s" % (
+    return "%d, the newest '%s' %s old, %s, verified when it was made%s; proved: %s; copies elsewhere: %s; kept: %s" % (
         backups["count"],
         backups["newest"],
         duration_text(backups["age"]),
@@ -194,6 +196,7 @@ def _backups(state: t.Mapping[str, t.Any]) -> str:
         due,
         _proved(backups),
         _elsewhere(backups),
+        backups.get("retention") or "all, no dbops_retention",
     )
 
 

@@ -41,6 +41,9 @@ _GROWTH_DAYS, _LEAST_GROWTH_DAYS = 30, 1
 #: A message in the journal may be long; whoever looks needs its beginning.
 _MESSAGE_LENGTH = 300
 
+#: So many backups tell how size and duration go.
+_LAST_BACKUPS = 30
+
 History = t.List[t.Dict[str, t.Any]]
 
 
@@ -53,6 +56,7 @@ class StatusOptions:
     plan: str = "auto"
     limits: Limits = field(default_factory=Limits)
     plan_timeout: float = 45
+    retention: t.Mapping[str, t.Any] | None = None
 
 
 def look(inquiry: Inquiry, options: StatusOptions) -> Result:
@@ -67,7 +71,7 @@ def look(inquiry: Inquiry, options: StatusOptions) -> Result:
         raise
     except DbopsError as error:
         seen = _not_read(seen, "server", error)
-    seen = _part(seen, "backups", lambda: {"backups": _read_backups(request, seen, options.limits, utc_now())})
+    seen = _part(seen, "backups", lambda: {"backups": _read_backups(request, seen, options, utc_now())})
     return _answer(seen, options.limits)
 
 
@@ -154,12 +158,15 @@ def nothing_pending(history: History, runner: Runner, schema: str) -> bool:
     return False
 
 
-def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetime.datetime) -> Backups:
+def _read_backups(request: Request, seen: Observed, options: StatusOptions, now: datetime.datetime) -> Backups:
+    limits = options.limits
     server = seen.server["identifier"] if seen.server else request.server_id
     backups, unreadable = Archive(request.backup_dir).catalogue(request.target.database)
     own = [backup for backup in backups if not server or backup.manifest.server_identifier == server]
     if not own:
-        return Backups(unreadable=tuple(unreadable), elsewhere=backups[0].manifest.id if backups else "")
+        return Backups(
+            unreadable=tuple(unreadable), elsewhere=backups[0].manifest.id if backups else "", retention=_policy_text(options.retention)
+        )
     newest = own[0].manifest
     proofs = [(backup, read_proof(backup)) for backup in own]
     proved, proof = next(((backup, proof) for backup, proof in proofs if proof.state == PROVED), (None, Proof()))
@@ -187,7 +194,21 @@ def _read_backups(request: Request, seen: Observed, limits: Limits, now: datetim
         proved_age=max(0.0, (now - moment(proved.manifest.created)).total_seconds()) if proved else None,
         restore_seconds=proof.seconds.get("server", 0) + proof.seconds["restore"] if "restore" in proof.seconds else None,
         proof_trouble="; ".join(proofs[0][1].failures[:3]) if proofs[0][1].state in (FAILED, INVALID) else "",
+        history=tuple(_in_history(backup) for backup in reversed(own[:_LAST_BACKUPS])),
+        retention=_policy_text(options.retention),
     )
+
+
+def _in_history(backup: Backup) -> dict[str, t.Any]:
+    made = backup.manifest
+    seconds = (moment(made.finished) - moment(made.created)).total_seconds()
+    return {"id": made.id, "created": made.created, "size": made.size, "seconds": max(0.0, seconds)}
+
+
+def _policy_text(retention: t.Mapping[str, t.Any] | None) -> str:
+    """In the words of the inventory; empty where nothing is ever removed."""
+    kept = {name: number for name, number in sorted((retention or {}).items()) if name.startswith("keep_") and number}
+    return ", ".join("%s %s" % item for item in kept.items())
 
 
 def _is_intact(backup: Backup) -> bool:
