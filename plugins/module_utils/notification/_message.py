@@ -33,16 +33,19 @@ class Told:
         verb = {FAILURE: "failed", RECOVERY: "succeeded again", SUCCESS: "succeeded"}[self.kind]
         return "%s of '%s' on %s (%s) %s" % (self.operation, self.database, self.host or "this host", self.environment, verb)
 
+    @property
+    def body(self) -> str:
+        return self.text if len(self.text) <= _LONGEST else self.text[:_LONGEST] + " ..."
+
     def payload(self) -> dict[str, t.Any]:
         """As JSON: ``text`` is what Slack and Mattermost show, ``content`` what Discord does, ``title`` and ``body`` what apprise's own server
         takes (https://github.com/caronc/apprise-api); the rest is for programs. No ``type``, by which Mattermost would refuse it."""
-        body = self.text if len(self.text) <= _LONGEST else self.text[:_LONGEST] + " ..."
-        line = "%s: %s" % (self.title, body)
+        line = "%s: %s" % (self.title, self.body)
         return {
             "text": line,
             "content": line,
             "title": self.title,
-            "body": body,
+            "body": self.body,
             "event": self.kind,
             "operation": self.operation,
             "host": self.host,

@@ -370,7 +370,7 @@ def test_every_secret_travels_to_a_schedule_as_a_secret() -> None:
         encoding="utf-8"
     )
     names = re.findall(r'"(\w+)": \{[^{}]*"no_log": True', text)
-    assert sorted(names) == ["environment", "heartbeats", "password", "password", "webhook"]
+    assert sorted(names) == ["apprise", "environment", "heartbeats", "password", "password", "webhook"]
     secret = set(load(ROOT / "roles" / "schedule" / "vars" / "main.yml")["__dbops_schedule_secret"])
     shared = set(options_of(ROOT / "roles" / SHARED_ROLE))
     assert secret <= shared
