@@ -234,12 +234,18 @@ def proofs(stack: Stack, controller: Controller, rounds: int) -> Results:
     """And what removing and listing backups ask of the target."""
     pairs, run = proof_pairs(stack.production, controller, rounds)
     listed = must(controller.run("backups", "-l", "production"))
+    looked = must(controller.run("progress", "-l", "production"))
     pruned = must(controller.run("prune_backups", "-l", "production", dbops_retention={"keep_last": 1}))
     [found] = run.result()["verified"]
     return {
         "verify_limit_ratio": statistics.median(pairs),
         "verify_seconds_parts": found["seconds"],
-        "remote_tasks": {"verify_backups": run.remote_tasks, "prune_backups": pruned.remote_tasks, "backups": listed.remote_tasks},
+        "remote_tasks": {
+            "verify_backups": run.remote_tasks,
+            "prune_backups": pruned.remote_tasks,
+            "backups": listed.remote_tasks,
+            "progress": looked.remote_tasks,
+        },
     }
 
 

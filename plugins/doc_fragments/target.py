@@ -96,6 +96,23 @@ options:
   docker_host:
     description: Address of the Docker engine, such as V(unix:///run/user/1000/docker.sock). The client's own default otherwise.
     type: str
+  following:
+    description:
+      - What this collection's action plugins ask of a module, so that it works in a process of its own, and tells how far it is. Not for tasks.
+    type: dict
+    suboptions:
+      token:
+        description: By which a run that was begun is found again.
+        type: str
+        required: true
+      wait:
+        description: Seconds that it is waited for, before the answer is that it works.
+        type: float
+        default: 0
+      only_known:
+        description: Whether to begin nothing where there is no such run.
+        type: bool
+        default: false
   metrics_dir:
     description:
       - Folder on the target for a file that Prometheus' node_exporter collects (its C(--collector.textfile.directory)), written anew after each run that
@@ -111,9 +128,16 @@ options:
           - An address that takes JSON, such as that of Slack, Mattermost, Discord or apprise's own server. C(text) is the message; C(event), C(operation),
             C(host), C(database), C(environment) and C(run_id) are for programs.
         type: str
+      apprise:
+        description:
+          - Addresses as apprise's library knows them, such as C(mailto://...), told by the controller, which needs the Python library apprise. They are
+            also told that the host could not be reached.
+        type: list
+        elements: str
+        default: []
       events:
         description:
-          - What the webhook is told of. V(failure) (also where an operation was refused, or found the database busy), V(recovery) (it succeeded after it
+          - What they are told of. V(failure) (also where an operation was refused, or found the database busy), V(recovery) (it succeeded after it
             had failed), V(success).
         type: list
         elements: str

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import json
 import os
 import signal
+import sys
 import time
 import typing as t
 
@@ -25,6 +29,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._lost imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Caller, Inquiry, Request, facts_before, new_run_id
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import TargetOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.progress import _own_process, _run_files
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._run_files import RunFiles
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
@@ -52,10 +59,19 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "lock_wait": {"type": "int", "default": 0},
     "docker_host": {"type": "str"},
     "metrics_dir": {"type": "path"},
+    "following": {
+        "type": "dict",
+        "options": {
+            "token": {"type": "str", "required": True},
+            "wait": {"type": "float", "default": 0},
+            "only_known": {"type": "bool", "default": False},
+        },
+    },
     "notify": {
         "type": "dict",
         "options": {
             "webhook": {"type": "str", "no_log": True},
+            "apprise": {"type": "list", "elements": "str", "no_log": True, "default": []},
             "events": {"type": "list", "elements": "str", "choices": [FAILURE, RECOVERY, SUCCESS], "default": [FAILURE, RECOVERY]},
             "heartbeats": {"type": "dict", "no_log": True, "default": {}},
             "heartbeat_style": {"type": "str", "choices": ["healthchecks", "plain"], "default": "healthchecks"},
@@ -73,6 +89,10 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
         },
     },
 }
+
+
+#: What two runs that were asked for the same may differ in, and what is not to be known even by its digest.
+_NOT_ASKED_FOR = ("following", "lock_wait", "play", "password", "notify", "offsite")
 
 
 class DbopsModule(AnsibleModule):
@@ -101,13 +121,14 @@ class DbopsModule(AnsibleModule):
     def run(self, work: t.Callable[[Operation, dict[str, t.Any]], Result]) -> t.NoReturn:
         """Ask the guard, take the lock, do the work, write the journal, answer Ansible."""
         request = self._request()
+        progress = self._in_a_process_of_its_own(request)
         run_id = new_run_id()
         started = timestamp(utc_now())
         _raise_on_signals()
         operation: Operation | None = None
         try:
             self._beat(request, _post.START)
-            with begin(request, self._redactor, run_id) as operation:
+            with begin(request, self._redactor, run_id, progress) as operation:
                 result = work(operation, self.params)
         except (DbopsError, OSError) as error:
             self._fail(request, run_id, started, operation, error)
@@ -129,6 +150,61 @@ class DbopsModule(AnsibleModule):
             self._fail(request, inquiry.run_id, inquiry.started, None, error)
         facts = facts_before(request, inquiry.run_id, inquiry.started, time.monotonic() - self._begun)
         self.exit_json(**self._redactor.data(dict(result.facts, changed=result.changed, summary=result.summary, operation=facts)))
+
+    def _in_a_process_of_its_own(self, request: Request) -> Progress:
+        """Where somebody follows the run, this returns in the run's own process only; the one that Ansible started answers, and is gone."""
+        progress = Progress()
+        asked = self.params["following"]
+        if not asked or not request.writes:
+            return progress
+        wanted = self._wanted_run(request, asked["token"])
+        known = _run_files.find(wanted)
+        if known:
+            self._answer_of(known, attached=known.token != wanted.token)
+        if asked["only_known"]:
+            self.fail_json(msg=wanted.gone())
+        try:
+            run = _own_process.part(wanted)
+        except OSError:
+            return progress  # without room for it, the run works here, and says nothing on the way
+        if run is None:
+            _own_process.tell(wanted, progress)
+            return progress
+        try:
+            if _own_process.wait(run, asked["wait"]):
+                self._answer_of(run)
+            self.exit_json(changed=False, following=run.answer())
+        finally:
+            if run.alive:  # what this process would clean up, the other one still needs
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(0)
+
+    def _answer_of(self, run: RunFiles, attached: bool = False) -> t.NoReturn:
+        """What a run that goes on by itself has to say by now: its own result, as it has printed it, or that it works."""
+        if run.alive or attached:
+            self.exit_json(changed=False, following=dict(run.answer(), attached=attached))
+        printed = run.result()
+        if not printed:
+            self.fail_json(msg=run.lost())
+        print("\n" + printed.decode("utf-8"))
+        sys.stdout.flush()
+        run.note_collected()
+        sys.exit(0)
+
+    def _wanted_run(self, request: Request, token: str) -> RunFiles:
+        given = self.params
+        asked_for = {name: given[name] for name in sorted(given) if name not in _NOT_ASKED_FOR}
+        return RunFiles(
+            folder=os.path.join(_run_files.root(), os.path.basename(token)),
+            token=token,
+            operation=request.operation,
+            host=request.caller.host,
+            target=target_of(given),
+            digest=hashlib.sha256(json.dumps(asked_for, sort_keys=True, default=str).encode()).hexdigest(),
+            operator=request.caller.operator,
+            started=timestamp(utc_now()),
+        )
 
     def _request(self) -> Request:
         given = self.params
@@ -173,7 +249,9 @@ class DbopsModule(AnsibleModule):
         before = self._events_before(request)
         recorded = _is_recorded(request) and self._record(request, entry)
         self._tell_metrics(request, facts.get("server_id", ""))
-        self._notify(request, operation.run_id, before, True, (result.summary or [""])[0])
+        event = kind_of(True, request.operation, request.target.database, before)
+        facts = dict(facts, event=event) if _is_recorded(request) else facts
+        self._notify(request, operation.run_id, event, (result.summary or [""])[0])
         closing = _closing_line(request, operation, recorded)
         answer = dict(result.facts, changed=result.changed, summary=[*result.summary, closing], operation=facts)
         if result.diff is not None:
@@ -188,11 +266,11 @@ class DbopsModule(AnsibleModule):
         # Each on a line of its own: what is to be typed may stand at a line's end.
         error.message = "\n".join(dict.fromkeys(part for part in (lost, error.message, state) if part))
         if _is_recorded(request):
-            before = self._events_before(request)
             kind = "busy" if isinstance(error, Busy) else "refused" if isinstance(error, Refused) else "failed"
             self._record(request, dict(facts, result=kind, message=error.message))
             self._tell_metrics(request, facts.get("server_id", ""))
-            self._notify(request, run_id, before, False, error.message)
+            facts["event"] = FAILURE
+            self._notify(request, run_id, FAILURE, error.message)
         self.fail_json(msg=self._redactor.text(error.message), operation=facts, **self._redactor.data(error.details))
 
     def _record(self, request: Request, entry: dict[str, t.Any]) -> bool:
@@ -210,26 +288,23 @@ class DbopsModule(AnsibleModule):
 
     def _events_before(self, request: Request) -> list[dict[str, t.Any]]:
         """The journal without this run's own line: its last one tells whether this is a recovery."""
-        if not (self.params["notify"] or {}).get("webhook") or not os.path.isdir(request.backup_dir):
+        asked = self.params["notify"] or {}
+        if not (asked.get("webhook") or asked.get("apprise")) or not os.path.isdir(request.backup_dir):
             return []
         try:
             return _journal.read(request.backup_dir)
         except DbopsError:
             return []
 
-    def _notify(self, request: Request, run_id: str, before: list[dict[str, t.Any]], succeeded: bool, text: str) -> None:
+    def _notify(self, request: Request, run_id: str, kind: str, text: str) -> None:
         """At the very end: what was done is written down by then, however long a receiver takes."""
         if not _is_recorded(request):
             return
         text = self._redactor.text(text)
-        self._beat(request, _post.SUCCESS if succeeded else _post.FAIL, text)
+        self._beat(request, _post.FAIL if kind == FAILURE else _post.SUCCESS, text)
         asked = self.params["notify"] or {}
-        if not asked.get("webhook"):
-            return
-        database, host = request.target.database, request.caller.host
-        kind = kind_of(succeeded, request.operation, database, before)
-        if kind in asked["events"]:
-            told = Told(kind, request.operation, host, database, request.environment, run_id, text)
+        if asked.get("webhook") and kind in asked["events"]:
+            told = Told(kind, request.operation, request.caller.host, request.target.database, request.environment, run_id, text)
             self._warn_where_it_fails(lambda: _post.tell_webhook(asked["webhook"], told.payload(), open_url))
 
     def _beat(self, request: Request, what: str, text: str = "") -> None:
@@ -260,6 +335,11 @@ class DbopsModule(AnsibleModule):
             _metrics.write_metrics(folder, labels, _metrics.rendered(_metrics.samples(own, entries, utc_now().timestamp()), labels))
         except (DbopsError, OSError) as trouble:
             self.warn(self._redactor.text(_sentence_of(trouble).message))
+
+
+def target_of(given: dict[str, t.Any]) -> dict[str, str]:
+    """Which database is meant, in the words of the options."""
+    return {name: str(given[name] or "") for name in ("container", "compose_project", "compose_service", "port", "database")}
 
 
 def _sentence_of(trouble: DbopsError | OSError) -> DbopsError:

@@ -4,6 +4,6 @@
 
 """Backups on disk: manifest, catalogue, dump and restore by PostgreSQL's own tools, plain files, the journal.
 
-Uses: engine, server, text.
+Uses: engine, progress, server, text.
 Who reads or writes the backup folder comes here.
 """

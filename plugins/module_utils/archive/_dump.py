@@ -13,13 +13,15 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import write_file
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._tool_output import ToolOutput
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_RUN, LABEL_TARGET, Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import (
     KEEPALIVES,
     NO_TIMEOUTS,
@@ -53,6 +55,7 @@ class ToolBox:
     """Runs the tools of one server's image beside it; ``identity`` is what the server is.
 
     :param work: a folder of this run's own (mode 0700) that the containers see; it takes the password file.
+    :param progress: told which table is begun, and which is done.
     """
 
     docker: Docker
@@ -62,6 +65,7 @@ class ToolBox:
     target: str
     work: str
     identity: Server
+    progress: Progress = field(default_factory=Progress)
 
     def run(
         self,
@@ -99,7 +103,8 @@ class ToolBox:
                     *mounts,
                 ),
                 user="%d:%d" % (os.getuid(), os.getgid()),
-            )
+            ),
+            keep=ToolOutput(self.progress).keep,
         )
 
     def _password_file(self) -> str:
@@ -141,6 +146,7 @@ def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, c
     argv = [
         "pg_dump",
         "--format=directory",
+        "--verbose",
         "--jobs=%d" % jobs,
         "--compress=" + compression,
         "--no-password",
@@ -155,7 +161,9 @@ def dump(tools: ToolBox, database: str, snapshot: str, folder: str, jobs: int, c
 
 def read_in_full(tools: ToolBox, folder: str) -> None:
     """Have ``pg_restore`` read every byte of ``folder/dump``; its table of contents alone would prove nothing."""
-    outcome = tools.run("verify", ["pg_restore", "--file=/dev/null", MOUNT + "/backup/dump"], ((folder, MOUNT + "/backup", False),))
+    outcome = tools.run(
+        "verify", ["pg_restore", "--verbose", "--file=/dev/null", MOUNT + "/backup/dump"], ((folder, MOUNT + "/backup", False),)
+    )
     if outcome.rc != 0:
         raise DbopsError(tool_failure("pg_restore", outcome, "the new backup, while reading it back"), output=outcome.output)
 

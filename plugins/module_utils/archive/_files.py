@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -40,6 +41,16 @@ def put_beside(folder: str, name: str, text: str, work: str) -> None:
     write_file(path, text)
     os.rename(path, os.path.join(folder, name))
     sync(folder)
+
+
+def folder_size(path: str) -> int:
+    """Bytes of all files below a folder, also while somebody writes there; 0 where there is none."""
+    size = 0
+    for parent, _folders, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_size
+    return size
 
 
 def remove_folder(path: str) -> None:

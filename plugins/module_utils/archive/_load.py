@@ -169,6 +169,6 @@ def _restore(tools: ToolBox, folder: str, database: str, part: _Part, options: t
     session = ["-c lc_messages=C"] if tools.identity.superuser else []  # what it says is read here
     if tools.identity.superuser and tools.identity.version_number >= _event_triggers.SINCE:
         session.append(_event_triggers.OFF)
-    argv = ["pg_restore", "--no-password", "--dbname=", *options, *part.options, MOUNT + "/backup/dump"]
+    argv = ["pg_restore", "--verbose", "--no-password", "--dbname=", *options, *part.options, MOUNT + "/backup/dump"]
     mounts = ((folder, MOUNT + "/backup", False), *part.mounts)
     return tools.run(part.purpose, argv, mounts, database, " ".join(session))

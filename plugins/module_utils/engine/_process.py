@@ -38,13 +38,30 @@ _LEFT_OUT = re.compile(r"^\[\.\.\. \d+ bytes left out \.\.\.\]$", re.MULTILINE)
 class BoundedOutput:
     """The first and the last bytes of a stream of any length, in constant memory."""
 
-    def __init__(self, kept: int | None) -> None:
+    def __init__(self, kept: int | None, keep: t.Callable[[str], bool] | None = None) -> None:
         self._kept = kept
+        self._keep = keep
+        self._line = b""
         self._head = bytearray()
         self._tail = bytearray()
         self._dropped = 0
 
     def add(self, chunk: bytes) -> None:
+        """The next bytes, of which only the lines stay that ``keep`` wants."""
+        if not self._keep:
+            self._add(chunk)
+            return
+        *lines, self._line = (self._line + chunk).split(b"\n")
+        for line in lines:
+            if self._keep(line.decode("utf-8", "replace").rstrip("\r")):
+                self._add(line + b"\n")
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._add(self._line)
+        self._line = b""
+
+    def _add(self, chunk: bytes) -> None:
         if self._kept is None:
             self._head += chunk
             return
@@ -79,6 +96,8 @@ def run_process(
     timeout: float | None = None,
     kept: int | None = KEPT,
     folder: str | None = None,
+    keep: t.Callable[[str], bool] | None = None,
+    hear: t.Callable[[str], bool] | None = None,
 ) -> Outcome:
     """Run ``argv`` to its end.
 
@@ -88,6 +107,7 @@ def run_process(
     :param timeout: seconds; past them the program is killed and ``timed_out`` is set.
     :param kept: bytes kept of the start and of the end of each stream, ``None`` for everything.
     :param folder: where it runs.
+    :param keep: asked, while it runs, of each line of what it says beside its output whether that is kept; ``hear``: of its output.
     :raises FileNotFoundError: where the program is not installed.
     """
     stdin: t.Any = open(stdin_path, "rb") if stdin_path else subprocess.DEVNULL
@@ -107,11 +127,10 @@ def run_process(
             stdin.close()
         if stdout_path:
             os.close(stdout)
-    return _collect(process, timeout, kept)
+    return _collect(process, timeout, {"stdout": BoundedOutput(kept, hear), "stderr": BoundedOutput(kept, keep)})
 
 
-def _collect(process: subprocess.Popen[bytes], timeout: float | None, kept: int | None) -> Outcome:
-    streams = {"stdout": BoundedOutput(kept), "stderr": BoundedOutput(kept)}
+def _collect(process: subprocess.Popen[bytes], timeout: float | None, streams: dict[str, BoundedOutput]) -> Outcome:
     threads = []
     for name, stream in streams.items():
         pipe = getattr(process, name)
@@ -138,3 +157,4 @@ def _drain(pipe: t.IO[bytes], stream: BoundedOutput) -> None:
     with pipe:
         for chunk in iter(lambda: pipe.read1(65536), b""):  # type: ignore[attr-defined]
             stream.add(chunk)
+    stream.end()

@@ -4,6 +4,6 @@
 
 """Looks that change nothing: the state of one database or of many, the branches' state, the traffic light.
 
-Uses: archive, backend, engine, operation, operations, preview, sandbox, server, text.
+Uses: archive, backend, engine, operation, operations, preview, progress, sandbox, server, text.
 Modules and the status page's filter enter.
 """

@@ -131,15 +131,18 @@ class Restic:
     def create(self) -> None:
         self._require(self._run(["init"], timeout=_PATIENCE), "make")
 
-    def send(self, folder: str, name: str, tags: t.Sequence[str], time: str, without: str = "") -> tuple[str, int]:
+    def send(
+        self, folder: str, name: str, tags: t.Sequence[str], time: str, without: str = "", done: t.Callable[[int], None] | None = None
+    ) -> tuple[str, int]:
         """Keep ``folder/name``, and return the snapshot's id and the bytes that had to be added.
 
         :param time: of the snapshot, ``2026-11-27 03:00:00`` in UTC.
         :param without: the name of a file that stays here.
+        :param done: told, while it works, how many bytes are done.
         """
         argv = ["backup", "--json", "--host", self.repository.host, "--time", time, "--tag", ",".join(tags)]
         argv += ["--exclude", "/**/" + without] if without else []
-        outcome = self._run([*argv, "--", name], folder=folder)
+        outcome = self._run([*argv, "--", name], folder=folder, hear=lambda line: _is_more_than_status(line, done))
         self._require(outcome, "send '%s' to" % name)
         summary = _last_summary(outcome.stdout)
         if not summary.get("snapshot_id"):
@@ -270,6 +273,16 @@ def _said(outcome: Outcome) -> str:
     told = " ".join(dict.fromkeys(lines)) or "exit status %d" % outcome.rc
     told = masked_by_form(told)
     return (told if len(told) <= 600 else told[:600] + " ...").rstrip(".") + "."
+
+
+def _is_more_than_status(line: str, done: t.Callable[[int], None] | None) -> bool:
+    """Whether restic says more than how far it is, many times a second, which goes to ``done``."""
+    data = _as_json(line)
+    if data.get("message_type") != "status":
+        return True
+    if done and isinstance(data.get("bytes_done"), int):
+        done(data["bytes_done"])
+    return False
 
 
 def _last_summary(output: str) -> dict[str, t.Any]:

@@ -4,6 +4,6 @@
 
 """What every operation has in common: request, guard, target, lock, phases, clean-up, watchdog, what was lost.
 
-Uses: archive, backend, engine, server, text.
+Uses: archive, backend, engine, progress, server, text.
 Whatever works on a database under the guard begins here.
 """

@@ -18,6 +18,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import REPLACES, Request
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import resolve
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._witnesses import gather_evidence, mark_as_production
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import ASIDE, Holder, OperationLock, read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import read_server, session, value
@@ -30,7 +31,7 @@ if t.TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
+def begin(request: Request, redactor: Redactor, run_id: str, progress: Progress | None = None) -> t.Iterator[Operation]:
     """Find the target, ask the guard, take the lock, clean up after dead runs; then the operation may work.
 
     :raises DbopsError: before anything was touched, where any of that says no.
@@ -69,6 +70,7 @@ def begin(request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Opera
             maintenance=maintenance,
             started_at=started_at,
             live=_database.identity(maintenance, target.database),
+            progress=progress or Progress(),
         )
         operation.lock.announce()
         try:
@@ -105,7 +107,9 @@ def _prepare(operation: Operation) -> None:
             "The server in container '%s' is a standby (in recovery), where nothing can be changed: use the primary."
             % operation.target.container.name
         )
+    operation.progress.enter("waiting for the lock")
     operation.lock.take(operation.request.lock_wait)
+    operation.progress.enter("preparing")
     operation.archive.require_writable()
     if operation.request.risk is not _guard.Risk.ASIDE or read_holder(operation.maintenance, operation.database) is None:
         operation.warnings += ["Clean-up after an interrupted run: %s." % done for done in clean_up(operation)]

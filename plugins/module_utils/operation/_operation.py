@@ -20,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker impo
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Request
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import Target
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import OperationLock
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Server, session
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
@@ -53,6 +54,7 @@ class Operation:
     maintenance: Connection
     started_at: datetime.datetime
     live: int = 0
+    progress: Progress = field(default_factory=Progress)
     warnings: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
@@ -115,6 +117,7 @@ class Operation:
         """Begin a phase: a second terminal can read it, and its seconds are in the result. Fails where the lock is lost."""
         self.phases = self._measured_phases()
         self._phase, self._clock = phase, time.monotonic()
+        self.progress.enter(phase)
         if phase:
             self.lock.set_phase(phase)
 
@@ -122,6 +125,10 @@ class Operation:
         """A session in the target database (or another one of the same server); in check mode it cannot write."""
         reads = read_only or not self.request.writes
         return session(self.target.address, database or self.database, self.application, reads, self.lock_timeout)
+
+    def maintenance_session(self) -> contextlib.AbstractContextManager[Connection]:
+        """A session beside ``maintenance``, for another thread."""
+        return self.session(self.target.maintenance_database)
 
     def work_folder(self, purpose: str) -> str:
         """A private folder for one purpose, gone when the operation ends; not in the backup folder where nothing may be written."""
@@ -135,7 +142,14 @@ class Operation:
 
     def tools(self) -> ToolBox:
         return ToolBox(
-            self.docker, self.target.container, self.target.address, self.run_id, self.target_label, self.work_folder("tools"), self.server
+            self.docker,
+            self.target.container,
+            self.target.address,
+            self.run_id,
+            self.target_label,
+            self.work_folder("tools"),
+            self.server,
+            self.progress,
         )
 
     def give_away(self, purpose: str) -> None:

@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
-    Backup,
-)
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import folder_size
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_description import SnapshotReaders, describe_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._restorable import check_restorable
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import give_up, rows, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TABLES
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences, unmoved
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text, size_text
@@ -84,12 +84,14 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         snapshot_name = value(connection, "SELECT pg_export_snapshot()")
         compression = _compression(operation, connection, options)
+        operation.progress.expect(len(rows(connection, TABLES)), expected_size(operation, contents, compression))
         sequences = _sequences_now(operation, contents)
         readers = SnapshotReaders(operation, contents, snapshot_name)
         with ThreadPoolExecutor(1) as beside:
             describing = beside.submit(describe_contents, operation, connection, options, compression, timestamp(created), work, readers)
             try:
-                _dump.dump(tools, contents, snapshot_name, work, options.jobs, compression)
+                with operation.progress.measuring(lambda: folder_size(work)):
+                    _dump.dump(tools, contents, snapshot_name, work, options.jobs, compression)
             except BaseException:
                 if describing.done():
                     describing.result()  # where counting failed, the snapshot ended with it: that is the cause to report
@@ -101,6 +103,7 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
             manifest = replace(describing.result(), finished=timestamp(utc_now()), sequences=stood)
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
+    operation.progress.expect(len(manifest.tables))
     _dump.read_in_full(tools, work)
     restorable = check_restorable(operation, work, manifest.schema_fingerprint, options.check_restorable)
     operation.enter("backup: publish")
@@ -148,15 +151,31 @@ def estimate_space(operation: Operation, uncompressed: bool = False) -> Estimate
     operation.enter("backup: estimate")
     free = operation.archive.free_space()
     now = _database.size(operation.maintenance, operation.database)
+    last = _last_of_that_kind(operation, uncompressed)
+    if last:
+        return Estimate(int(now * _ratio(last) * _GROWTH), free, "from the backup '%s'" % last.manifest.id)
+    with operation.session(read_only=True) as connection:
+        indexes = value(connection, _INDEX_SIZE)
+    return Estimate(max(now - int(indexes), 0), free, "the size of the tables, uncompressed")
+
+
+def expected_size(operation: Operation, database: str, compression: str) -> int:
+    """Bytes that the dump will have if it is like the one before; 0 where there is none."""
+    last = _last_of_that_kind(operation, compression == _dump.UNCOMPRESSED)
+    return int(_database.size(operation.maintenance, database) * _ratio(last)) if last else 0
+
+
+def _last_of_that_kind(operation: Operation, uncompressed: bool) -> Backup | None:
     backups, _unreadable = operation.archive.catalogue(operation.database)
     for backup in backups:
         of_that_kind = (backup.manifest.compression == _dump.UNCOMPRESSED) == uncompressed
         if of_that_kind and backup.manifest.server_identifier == operation.server.identifier and backup.manifest.database_size:
-            ratio = backup.manifest.size / backup.manifest.database_size
-            return Estimate(int(now * ratio * _GROWTH), free, "from the backup '%s'" % backup.manifest.id)
-    with operation.session(read_only=True) as connection:
-        indexes = value(connection, _INDEX_SIZE)
-    return Estimate(max(now - int(indexes), 0), free, "the size of the tables, uncompressed")
+            return backup
+    return None
+
+
+def _ratio(backup: Backup) -> float:
+    return backup.manifest.size / backup.manifest.database_size
 
 
 def describe(operation: Operation, backup: Backup) -> list[str]:

@@ -141,8 +141,9 @@ def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup], copi
     """What was sent, and a sentence on each that was not: a damaged one must not keep the others from being carried away."""
     sent: list[Sent] = []
     troubles: list[str] = []
-    for backup in chosen:
+    for number, backup in enumerate(chosen, 1):
         operation.enter("copy: send")
+        operation.progress.part("backup %d of %d" % (number, len(chosen)) if len(chosen) > 1 else "")
         try:
             operation.warnings += _files_as_made(backup)
         except (DbopsError, OSError) as error:
@@ -161,7 +162,9 @@ def _send(operation: Operation, restic: Restic, chosen: t.Sequence[Backup], copi
 def _send_one(operation: Operation, restic: Restic, backup: Backup, tags: t.Sequence[str]) -> Sent:
     began = time.monotonic()
     at = moment(backup.manifest.created).strftime("%Y-%m-%d %H:%M:%S")
-    snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, tags, at, OFFSITE)
+    operation.progress.expect(total=backup.manifest.size)
+    sent = operation.progress.reach_bytes
+    snapshot, added = restic.send(operation.archive.folder, backup.manifest.id, tags, at, OFFSITE, sent)
     copy = OffsiteCopy(str(restic.repository), snapshot, timestamp(utc_now()), manifest_sha256(backup))
     write_offsite_copy(backup, copy, operation.work_folder("copy"))
     return Sent(backup, snapshot, added, time.monotonic() - began)

@@ -10,7 +10,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sync
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import folder_size, sync
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import MANIFEST, Backup, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, manifest_sha256
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._copies import Copy, read_copies, select_copy, tags_of_database
@@ -72,7 +72,9 @@ def _fetch_whole(operation: Operation, restic: Restic, copy: Copy) -> Backup:
 
 def _fetch_one(operation: Operation, restic: Restic, copy: Copy, snapshot: str) -> Backup:
     work = operation.work_folder("fetch")
-    restic.fetch(snapshot, work)
+    operation.progress.expect(total=copy.size)
+    with operation.progress.measuring(lambda: folder_size(work)):
+        restic.fetch(snapshot, work)
     fetched = _require_same(restic, copy, os.path.join(work, copy.backup))
     verify_files(fetched)
     return fetched

@@ -25,7 +25,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions, Query, value_text
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import Plan, plan_server, roles_of
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox, open_server
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _indexes
@@ -135,7 +137,8 @@ def _restore_and_compare(
             _load(operation, sandbox, tools, backup, new, plan, options.jobs, found)
         operation.enter("verify: compare")
         with _measured(seconds, "compare"):
-            _compare(backup, sandbox, new, options, found)
+            operation.progress.expect(len(backup.manifest.tables))
+            _compare(backup, sandbox, new, options, found, operation.progress)
         return tools.identity.version
 
 
@@ -158,7 +161,9 @@ def _tools(operation: Operation, sandbox: Sandbox) -> ToolBox:
     with sandbox.session("postgres") as connection:
         identity = read_server(connection)
     work = operation.work_folder("proof-tools")
-    return ToolBox(operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, work, identity)
+    return ToolBox(
+        operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, work, identity, operation.progress
+    )
 
 
 def _load(
@@ -168,7 +173,8 @@ def _load(
     operation.enter("verify: restore")
     failures: tuple[str, ...] = ()
     try:
-        loaded = load_all_that_goes(tools, backup.path, new, jobs, ("--no-tablespaces",))
+        with measured_loading(operation.progress, backup.manifest, new.name, lambda: sandbox.session("postgres")):
+            loaded = load_all_that_goes(tools, backup.path, new, jobs, ("--no-tablespaces",))
         failures = loaded.failures
         if loaded.first_try:
             found.not_compared.append(
@@ -213,11 +219,11 @@ def _measured(seconds: dict[str, float], part: str) -> t.Iterator[None]:
 # --- what is compared -----------------------------------------------------------------------------------------------------
 
 
-def _compare(backup: Backup, sandbox: Sandbox, new: NewDatabase, options: ProofOptions, found: Findings) -> None:
+def _compare(backup: Backup, sandbox: Sandbox, new: NewDatabase, options: ProofOptions, found: Findings, progress: Progress) -> None:
     manifest = backup.manifest
     if found.failures and not _anything_there(new):
         return
-    held = read_contents(new.session, options.jobs, new.search_path) if manifest.contents else None
+    held = read_contents(new.session, options.jobs, new.search_path, progress.table_done) if manifest.contents else None
     with new.session() as connection:
         counted = held.tables if held else count_rows(connection, new.search_path)
         _compare_contents(backup, counted, held, connection, found)

@@ -31,6 +31,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     create_roles,
     drop_roles,
@@ -180,7 +181,8 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     if preparation.as_text:
         file = inspect_file(as_text(tools, source.archive, operation.work_folder("file"), "archive.sql", source.tools_image))
     if source.backup and not preparation.as_text:
-        loaded = load_all_that_goes(tools, source.backup.path, new, options.jobs)
+        with measured_loading(operation.progress, source.backup.manifest, building, operation.maintenance_session):
+            loaded = load_all_that_goes(tools, source.backup.path, new, options.jobs)
         failures += loaded.failures
         if loaded.first_try:
             operation.warnings.append(_second_way(new, loaded.first_try))
@@ -191,7 +193,9 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
     if (
         source.backup and source.backup.manifest.contents
     ):  # by the same path as when it was made, since values such as regclass are written by it
-        held = read_contents(new.session, options.jobs, search_path_of(source.backup.manifest.properties))
+        operation.progress.expect(len(source.backup.manifest.tables))
+        search_path = search_path_of(source.backup.manifest.properties)
+        held = read_contents(new.session, options.jobs, search_path, operation.progress.table_done)
     with operation.session(building) as connection:
         counted = held.tables if held else count_rows(connection, new.search_path)
         if source.backup:

@@ -59,7 +59,10 @@ def verify_backups(operation: Operation, select: str, options: ProofOptions) -> 
         lines = [_announcement(operation, backup, options) for backup in chosen]
         return Result(True, lines, {"verified": [], "failed_backups": [], "unmet": {}, "not_tried": {}}, _diff(chosen))
     diff = _diff(chosen)
-    verdicts = [_verdict(operation, backup, options) for backup in chosen]
+    verdicts = []
+    for number, backup in enumerate(chosen, 1):
+        operation.progress.part("backup %d of %d" % (number, len(chosen)) if len(chosen) > 1 else "")
+        verdicts.append(_verdict(operation, backup, options))
     facts = {
         "verified": [_facts(verdict.proof) for verdict in verdicts if not verdict.trouble],
         "failed_backups": [verdict.backup.manifest.id for verdict in verdicts if verdict.proof.state == FAILED],

@@ -86,11 +86,17 @@ class Contents:
     digests: dict[str, str]
 
 
-def read_contents(open_session: t.Callable[[], AbstractContextManager[Connection]], jobs: int, search_path: str = "") -> Contents:
+def read_contents(
+    open_session: t.Callable[[], AbstractContextManager[Connection]],
+    jobs: int,
+    search_path: str = "",
+    done: t.Callable[[str], None] | None = None,
+) -> Contents:
     """Count and digest every table, ``jobs`` at a time.
 
     :param open_session: gives a session; those of a live database have to see the same snapshot.
     :param search_path: what the database's functions expect, where the database does not say so itself yet.
+    :param done: told of each table that has been read, by whichever thread has read it.
     """
     with open_session() as connection:
         waiting = rows(connection, _BY_SIZE % TABLES)
@@ -109,6 +115,8 @@ def read_contents(open_session: t.Callable[[], AbstractContextManager[Connection
                     except IndexError:
                         return found
                     found.append(_digest(connection, schema, table, columns.get(oid, [])))
+                    if done:
+                        done(table)
 
     number = max(1, jobs)  # that none makes no sense is for pg_dump to say
     with ThreadPoolExecutor(number) as workers:

@@ -74,18 +74,14 @@ class Hand:
         raise AssertionError(f"the shell on the target ended at {line!r}")
 
     def modules(self) -> list[str]:
-        """The processes of modules that run on the target now: every Python below this stack's sshd."""
-        processes = [line.split(None, 3) for line in command("ps", "-e", "-o", "pid=,ppid=,user:32=,comm=").stdout.splitlines()]
-        parents = {pid: parent for pid, parent, *_rest in processes}
-
-        def ancestors(pid: str) -> list[str]:
-            return [parents[pid], *ancestors(parents[pid])] if parents.get(pid, "0") != "0" else []
-
-        return [
-            pid
-            for pid, _parent, user, name in processes
-            if user == "deploy" and name.startswith("python") and self._server in ancestors(pid)
-        ]
+        """The processes of modules that run on the target now: every Python that came through this stack's sshd, whoever its parent is by now."""
+        processes = [line.split(None, 2) for line in command("ps", "-e", "-o", "pid=,user:32=,comm=").stdout.splitlines()]
+        environments = [f"/proc/{pid}/environ" for pid, user, name in processes if user == "deploy" and name.startswith("python")]
+        if not environments:
+            return []
+        # sshd tells whom it serves by which of its ports.
+        found = self.do(f'grep -zls "^SSH_CONNECTION=.* ${{SSH_CONNECTION##* }}$" {" ".join(environments)} || true')
+        return re.findall(r"/proc/(\d+)/environ", found)
 
     def kill_modules(self) -> None:
         modules = self.modules()

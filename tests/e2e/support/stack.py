@@ -246,6 +246,8 @@ class Stack:
     def fill(self, contents: str) -> None:
         """Put both databases into a known state and empty the backup folders: see tests/stack/e2e."""
         command(str(SCRIPT), "contents", contents, "--name", self.state.name)
+        for server in self.servers:  # a run whose controller a test has killed must not answer the next test
+            self.as_deploy(f"grep -ls '{server.name}' ~/.local/state/dbops.postgres/*/run.json | xargs -r dirname | xargs -r rm -rf")
 
     def as_deploy(self, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell script on the target host, as the user that Ansible logs in as.
@@ -253,6 +255,16 @@ class Stack:
         The host is this machine, so there is no need to wait for SSH each time one of the many looks is taken.
         """
         return as_root("runuser", "--login", LOGIN, "--command", script, check=check)
+
+    @contextlib.contextmanager
+    def sshd_stopped(self) -> Iterator[None]:
+        """Nobody who connects is answered."""
+        pid = (self.folder / "ssh" / "sshd.pid").read_text().strip()
+        as_root("kill", "-STOP", pid)
+        try:
+            yield
+        finally:
+            as_root("kill", "-CONT", pid)
 
     def backup_files(self, server: Server) -> list[str]:
         """The names in a backup folder."""

@@ -444,7 +444,9 @@ class FakeRestic:
     def snapshots(self, tags: t.Sequence[str]) -> list[Snapshot]:
         return [snapshot for snapshot in self._kept if set(tags) <= set(snapshot.tags)]
 
-    def send(self, folder: str, name: str, tags: t.Sequence[str], time: str, without: str = "") -> tuple[str, int]:
+    def send(
+        self, folder: str, name: str, tags: t.Sequence[str], time: str, without: str = "", done: t.Callable[[int], None] | None = None
+    ) -> tuple[str, int]:
         self.asked.append("send " + name)
         if name in self.refusing:
             raise DbopsError(self.refusing[name])

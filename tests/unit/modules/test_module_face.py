@@ -25,13 +25,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.notification import
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk, Selection
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._request import Inquiry, Request
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import Busy, DbopsError, Interrupted, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import MASK, Redactor
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import operation, published
 
 ROOT = Path(__file__).resolve().parents[3]
-#: All but the one to which a database that cannot be reached is an answer.
-NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status"})
+#: All but the one to which a database that cannot be reached is an answer, and the one that asks none.
+NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status", "operation_progress"})
 #: What the modules that replace the live database add to an error that came before they began.
 BEGUN = dict.fromkeys(("database_reset", "restore"), "\nThe live database is untouched: nothing was begun.")
 
@@ -51,13 +52,13 @@ class Stage:
         self.error: BaseException | None = None
         self.warnings: list[str] = []
         self._capsys, self._monkeypatch = capsys, monkeypatch
-        monkeypatch.setattr(_module, "begin", self._begin)
+        monkeypatch.setattr(_module, "begin", self.begin)
         monkeypatch.setattr(_module, "_raise_on_signals", lambda: None)
         # A module runs on a target: what other tests have imported of the controller must not take its warnings.
         monkeypatch.setattr(ansible.module_utils._internal, "is_controller", False, raising=False)
 
     @contextlib.contextmanager
-    def _begin(self, request: Request, redactor: Redactor, run_id: str) -> t.Iterator[Operation]:
+    def begin(self, request: Request, redactor: Redactor, run_id: str, _progress: Progress | None = None) -> t.Iterator[Operation]:
         self.requests.append(request)
         redactor.add(SECRET)
         if self.error is not None:
@@ -406,7 +407,7 @@ def test_a_signal_ends_a_run_through_its_clean_up_once(number: int) -> None:
 
 @pytest.mark.parametrize("check", [False, True])
 def test_what_cannot_be_reached_is_an_answer_of_a_module_that_examines(stage: Stage, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
-    monkeypatch.setattr(_status, "begin", stage._begin)
+    monkeypatch.setattr(_status, "begin", stage.begin)
     stage.error = DbopsError("Container 'chat-postgres-prod' with %s is exited: start it with 'docker start chat-postgres-prod'." % SECRET)
     answer = stage.call("database_status", _ansible_check_mode=check)
     assert (answer["light"], answer["changed"], answer["operation"]["operation"]) == ("red", False, "status")
@@ -421,14 +422,14 @@ def test_what_cannot_be_reached_is_an_answer_of_a_module_that_examines(stage: St
 
 
 def test_an_interruption_is_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_status, "begin", stage._begin)
+    monkeypatch.setattr(_status, "begin", stage.begin)
     stage.error = Interrupted("Interrupted by signal 15.")
     answer = stage.call("database_status")
     assert (answer["failed"], answer["msg"]) == (True, "Interrupted by signal 15.")
 
 
 def test_a_file_system_that_refuses_to_be_looked_at_is_a_sentence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_status, "begin", stage._begin)
+    monkeypatch.setattr(_status, "begin", stage.begin)
     stage.error = OSError(5, "Input/output error", "/b")
     assert stage.call("database_status")["msg"].startswith("The host's file system refused: ")
 

@@ -20,7 +20,13 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._enroll import enroll
 from ansible_collections.dbops.postgres.tests.unit.module_utils.diagnosis import test_diagnosis
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import published
-from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import test_backups, test_info, test_preview_status, test_status
+from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import (
+    test_backups,
+    test_info,
+    test_preview_status,
+    test_running,
+    test_status,
+)
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import (
     test_backup,
     test_copying,
@@ -67,6 +73,10 @@ def _copy(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result
     return stage.copy(check_mode=check)
 
 
+def _progress(monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Result:
+    return test_running.looked(monkeypatch, folder)
+
+
 def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:
     stage = test_pruning.Stage(folder)
     stage.publish(22)
@@ -87,6 +97,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("database_status", lambda monkeypatch, folder, _check: test_status.Stage(monkeypatch, folder).look()),
     ("database_reset", lambda monkeypatch, folder, check: test_reset.Stage(monkeypatch, folder).reset(check_mode=check)),
     ("migration", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).migrate(check_mode=check)),
+    ("operation_progress", _progress),
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),
     ("restore", _restore),
     ("restore", _undo),

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[3]
 GUIDES = ("docs/troubleshooting.md", "docs/troubleshooting.ja.md")
 
 ERRORS = {"DbopsError", "Refused", "ServerError", "EngineError", "Busy", "Interrupted"}
+#: The rooms, and what speaks on the controller.
+PLACES = ("module_utils", "plugin_utils")
 #: Functions that make sentences of which messages are put together.
 SENTENCES = {
     "doubts",
@@ -37,6 +39,9 @@ SENTENCES = {
     "_server_lost",
     "_container_lost",
     "_second_way",
+    "lost",
+    "gone",
+    "still_lost",
 }
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}
@@ -78,7 +83,7 @@ def messages_of(source: str) -> Iterator[str]:
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Call) and node.args and (getattr(node.func, "id", "") in ERRORS or _is_of_warnings(node.func, ".append")):
+    if isinstance(node, ast.Call) and node.args and (getattr(node.func, "id", "") in ERRORS or _is_told(node.func)):
         yield template(node.args[0])
     elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "after":
         yield f"{GAP} {template(node.args[0])}"  # what had been done before the error that comes first
@@ -89,6 +94,10 @@ def _texts(node: ast.AST) -> Iterator[str]:
         yield from _sentences(node)
     elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in TABLES:
         yield from (pair.elts[1].value for pair in node.value.elts)
+
+
+def _is_told(function: ast.AST) -> bool:
+    return _is_of_warnings(function, ".append") or getattr(function, "attr", "") == "_say"
 
 
 def _is_of_warnings(node: ast.AST, method: str = "") -> bool:
@@ -118,7 +127,10 @@ def messages_of_yaml(text: str) -> Iterator[str]:
 
 def all_messages() -> list[str]:
     found = {
-        message for path in (ROOT / "plugins" / "module_utils").rglob("*.py") for message in messages_of(path.read_text(encoding="utf-8"))
+        message
+        for place in PLACES
+        for path in (ROOT / "plugins" / place).rglob("*.py")
+        for message in messages_of(path.read_text(encoding="utf-8"))
     }
     for path in [*(ROOT / "playbooks").glob("*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]:
         found.update(messages_of_yaml(path.read_text(encoding="utf-8")))

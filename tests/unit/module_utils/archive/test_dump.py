@@ -32,7 +32,7 @@ def test_a_dump_runs_in_the_databases_own_image_and_network_as_this_user(tmp_pat
     _dump.dump(tools(tmp_path, docker), "chat", "00000003-1", "/work", 4, "zstd:1")
     job = docker.jobs[0]
     assert job.argv == (
-        "pg_dump", "--format=directory", "--jobs=4", "--compress=zstd:1", "--no-password", _dump.LOCK_WAIT, "--file=/dbops/backup/dump",
+        "pg_dump", "--format=directory", "--verbose", "--jobs=4", "--compress=zstd:1", "--no-password", _dump.LOCK_WAIT, "--file=/dbops/backup/dump",
         "--snapshot=00000003-1",
     )  # fmt: skip
     assert (job.image, job.network) == ("sha256:server", "container:db-id")
@@ -55,8 +55,16 @@ def test_reading_back_and_restoring_only_read_the_backup(tmp_path: Path) -> None
     docker = FakeDocker()
     _dump.read_in_full(tools(tmp_path, docker), "/work")
     _load.load(tools(tmp_path, docker), "/work", "chat_next", 2)
-    assert docker.jobs[0].argv == ("pg_restore", "--file=/dev/null", "/dbops/backup/dump")
-    assert docker.jobs[1].argv == ("pg_restore", "--no-password", "--dbname=", "--exit-on-error", "--jobs=2", "/dbops/backup/dump")
+    assert docker.jobs[0].argv == ("pg_restore", "--verbose", "--file=/dev/null", "/dbops/backup/dump")
+    assert docker.jobs[1].argv == (
+        "pg_restore",
+        "--verbose",
+        "--no-password",
+        "--dbname=",
+        "--exit-on-error",
+        "--jobs=2",
+        "/dbops/backup/dump",
+    )
     assert docker.jobs[1].env["PGDATABASE"] == "chat_next"
     assert [job.mounts[-1] for job in docker.jobs] == [("/work", "/dbops/backup", False)] * 2
 

@@ -170,7 +170,7 @@ def holding(stage: Stage, monkeypatch: pytest.MonkeyPatch, digests: dict[str, st
     stage.publish(contents=HELD, **manifest)
     stage.connection.answers.setdefault("pg_encoding_to_char(encoding) FROM pg_database WHERE", [("UTF8",)])
     tables = (TableRows("public", "messages", 5), TableRows("public", "users", 3))
-    monkeypatch.setattr(_restore, "read_contents", lambda _session, jobs, path: Contents(tables, digests))
+    monkeypatch.setattr(_restore, "read_contents", lambda _session, jobs, path, _done: Contents(tables, digests))
 
 
 def test_what_the_tables_hold_is_compared_where_the_manifest_has_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -630,7 +630,7 @@ def test_missing_roles_are_left_out_of_a_backup(stage: Stage, monkeypatch: pytes
     monkeypatch.setattr(_load_file, "tool_failure", lambda *_all: "")
     run = stage.docker.run
 
-    def read(job: t.Any, timeout: float | None = None) -> Outcome:
+    def read(job: t.Any, timeout: float | None = None, **_options: t.Any) -> Outcome:
         if job.argv[0] == "psql":
             loaded.append(Path(job.mounts[-1][0]).read_text())
         return run(job, timeout)
@@ -774,7 +774,7 @@ def write_text_of(stage: Stage, monkeypatch: pytest.MonkeyPatch, text: str) -> N
     """What pg_restore writes where it is to make SQL of an archive."""
     run = stage.docker.run
 
-    def play(job: t.Any, timeout: float | None = None) -> Outcome:
+    def play(job: t.Any, timeout: float | None = None, **_options: t.Any) -> Outcome:
         for word in job.argv:
             if word.startswith("--file=/dbops/text/"):
                 folder = next(source for source, destination, _writable in job.mounts if destination == "/dbops/text")
