@@ -96,6 +96,30 @@ options:
   docker_host:
     description: Address of the Docker engine, such as V(unix:///run/user/1000/docker.sock). The client's own default otherwise.
     type: str
+  encryption:
+    description:
+      - Encryption of the backups' dumps with age (U(https://age-encryption.org)). The host needs public keys only; the private one when something is
+        restored or proved. The manifest, with names and counts and sums, stays readable, so that sums can be checked without a key.
+    type: dict
+    suboptions:
+      recipients:
+        description: Public keys, such as V(age1...) or those of SSH, each of which can open them. Nothing is encrypted where there are none.
+        type: list
+        elements: str
+        default: []
+      identity:
+        description: The private key's text, for a restore or a proof.
+        type: str
+      identity_file:
+        description: A file on the target that has the private key.
+        type: path
+      program:
+        description: age on the target.
+        type: str
+        default: age
+      image:
+        description: An image that has age, used instead where it is given.
+        type: str
   following:
     description:
       - What this collection's action plugins ask of a module, so that it works in a process of its own, and tells how far it is. Not for tasks.

@@ -20,6 +20,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url  # type: ignore[import-untyped]
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal, _metrics
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._age import Encryption
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.notification import _post
 from ansible_collections.dbops.postgres.plugins.module_utils.notification._message import FAILURE, RECOVERY, SUCCESS, Told, kind_of
@@ -59,6 +60,16 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "lock_wait": {"type": "int", "default": 0},
     "docker_host": {"type": "str"},
     "metrics_dir": {"type": "path"},
+    "encryption": {
+        "type": "dict",
+        "options": {
+            "recipients": {"type": "list", "elements": "str", "default": []},
+            "identity": {"type": "str", "no_log": True},
+            "identity_file": {"type": "path"},
+            "program": {"type": "str", "default": "age"},
+            "image": {"type": "str"},
+        },
+    },
     "following": {
         "type": "dict",
         "options": {
@@ -92,7 +103,7 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
 
 
 #: What two runs that were asked for the same may differ in, and what is not to be known even by its digest.
-_NOT_ASKED_FOR = ("following", "lock_wait", "play", "password", "notify", "offsite")
+_NOT_ASKED_FOR = ("encryption", "following", "lock_wait", "play", "password", "notify", "offsite")
 
 
 class DbopsModule(AnsibleModule):
@@ -239,6 +250,19 @@ class DbopsModule(AnsibleModule):
             lock_wait=given["lock_wait"],
             docker_host=given["docker_host"] or "",
             check_mode=self.check_mode,
+            encryption=self._encryption(),
+        )
+
+    def _encryption(self) -> Encryption:
+        given = self.params["encryption"] or {}
+        identity = (given.get("identity") or "").strip()
+        self._redactor.add(identity)
+        return Encryption(
+            recipients=tuple(recipient.strip() for recipient in given.get("recipients") or ()),
+            identity=identity,
+            identity_file=given.get("identity_file") or "",
+            program=given.get("program") or "age",
+            image=given.get("image") or "",
         )
 
     def _succeed(self, request: Request, operation: Operation, result: Result) -> t.NoReturn:

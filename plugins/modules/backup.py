@@ -96,6 +96,7 @@ backup:
       state: "yes"
       reason: ""
       failures: []
+    encrypted: false
     contents_unknown: ""
 estimate:
   description: Bytes that the backup may need, bytes that were free, and what the estimate stands on.

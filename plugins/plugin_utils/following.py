@@ -100,6 +100,7 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
     def _watch(self, remote: Remote, screen: Screen, cancelled: Cancelled) -> None:
         """Until the run has ended."""
         begun = answered = time.monotonic()
+        parent = os.getppid()  # Ansible works in a process below its own
         ended_by_us = False
         while True:
             try:
@@ -115,6 +116,8 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
                 self._reset_connection()
             if cancelled.asked and not self._ends_what_it_follows:
                 return
+            if os.getppid() != parent and not cancelled.asked:
+                os._exit(1)  # Ansible itself was killed: nobody hears this worker, and whoever types the line again shall be attached
             if cancelled.asked and not ended_by_us:
                 self._low_level_execute_command("kill -TERM %d" % remote.pid)
                 ended_by_us = True

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from test_slow_dump import RANDOM
 
 from controller import ROOT, Controller, Started
 from faults import Eye, Hand, damaged_backups, journal, left_behind
@@ -29,19 +28,23 @@ LINE = re.compile(r"\[chat-production\] backup: dump, [\d.a-z ]+: \d of 4 tables
 
 
 @contextmanager
-def slow_dump(server: Server) -> Iterator[None]:
-    """A dump that is under way, and slow until this ends."""
+def paused_dump(server: Server, hand: Hand) -> Iterator[None]:
+    """A dump that stands still in the middle of the rows, until this ends."""
     with Eye(server, "backup") as eye:
         _pid, _port, card = eye.wait_for("backup: dump")
     dump = f"dbops-{card['run_id']}-dump"
-    wait_until(lambda: command("docker", "update", "--cpus", "0.02", dump, check=False).returncode == 0)
+    wait_until(lambda: command("docker", "update", "--cpus", "0.05", dump, check=False).returncode == 0)
+    written = f"cat {server.backups}/.dbops-*/dump/*.dat* 2>/dev/null | wc -c"
+    wait_until(lambda: int(hand.do(written)) > 3_000_000, 120)
+    command("docker", "pause", dump)
     yield
+    command("docker", "unpause", dump)
     command("docker", "update", "--cpus", "2", dump)
 
 
 @pytest.fixture
 def large(v2: None, production: Server) -> None:
-    production.do("CREATE TABLE large AS " + RANDOM % 60_000)
+    production.make_large(150_000)
 
 
 @contextmanager
@@ -55,13 +58,15 @@ def held(controller: Controller, server: Server) -> Iterator[Started]:
 
 def is_followed(started: Started) -> bool:
     """Whether Ansible knows by now that it works on by itself."""
-    return "[chat-production]" in Path(started._output.name).read_text()
+    return "[chat-production] backup: " in Path(started._output.name).read_text()
 
 
-def test_a_job_says_how_far_it_is_and_a_second_terminal_too(large: None, controller: Controller, stack: Stack, production: Server) -> None:
+def test_a_job_says_how_far_it_is_and_a_second_terminal_too(
+    large: None, controller: Controller, stack: Stack, production: Server, hand: Hand
+) -> None:
     backing_up = controller.start("backup", "-l", "production", env={"USER": "alice", "PYTHONUNBUFFERED": "1"})
     seen: list[tuple[float, str]] = []
-    with slow_dump(production):
+    with paused_dump(production, hand):
         begun = time.monotonic()
         while time.monotonic() - begun < 35:
             text = Path(backing_up._output.name).read_text()
@@ -90,11 +95,13 @@ def test_a_job_says_how_far_it_is_and_a_second_terminal_too(large: None, control
     assert left_behind(stack) == []
 
 
-def test_a_terminal_has_one_line_that_is_written_over(large: None, controller: Controller, production: Server, tmp_path: Path) -> None:
+def test_a_terminal_has_one_line_that_is_written_over(
+    large: None, controller: Controller, production: Server, hand: Hand, tmp_path: Path
+) -> None:
     argv = controller.argv("backup", "-l", "production")
     environment = {name: text for name, text in controller.environment(tmp_path / "record").items() if name not in ("CI", "GITHUB_ACTIONS")}
     child = pexpect.spawn(argv[0], list(argv[1:]), cwd=str(ROOT), env=environment, timeout=120, encoding="utf-8", dimensions=(50, 120))
-    with slow_dump(production):
+    with paused_dump(production, hand):
         for _time in range(5):
             child.expect(r"\r\[chat-production\] backup: dump, [^\r\n]* of 4 tables[^\r\n]*")
             assert len(child.after) <= 121

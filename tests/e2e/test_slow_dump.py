@@ -18,12 +18,10 @@ from stack import Server, Stack, command, wait_until
 #: Of Python on the controller and on the target.
 MOST_MEGABYTES = 100
 
-RANDOM = "SELECT id, string_agg(md5(random()::text || id), '') AS text FROM generate_series(1, %d) id, generate_series(1, 32) GROUP BY id"
-
 
 @pytest.fixture
 def large(v2: None, production: Server) -> None:
-    production.do("CREATE TABLE large AS " + RANDOM % 150_000)
+    production.make_large(150_000)
 
 
 def peak_megabytes(pid: int | str) -> float:

@@ -27,8 +27,8 @@ PROOF = "proof.json"
 #: Where a copy of it is kept (``archive._offsite_copy``); it comes later, too.
 OFFSITE = "offsite.json"
 
-#: Version of the manifest's format. A newer one is refused, an older one must stay readable.
-FORMAT = 1
+#: Version of the manifest's format, and that of an encrypted backup's. A newer one is refused, an older one must stay readable.
+FORMAT, FORMAT_ENCRYPTED = 1, 2
 
 #: The dump inside a backup's folder (pg_dump's directory format).
 DUMP = "dump"
@@ -96,7 +96,7 @@ class Manifest:
     table holds, as ``server._contents`` digests it; where it is empty, ``contents_unknown`` says why. ``roles``: those that are needed to
     restore it; ``role_definitions``: these and who may work with what is theirs. ``sequences``: where those stood that nobody used while the
     dump was made. ``service``: what else has to run. ``superuser``: the role that the server was made with. ``schema_format``: by which rules
-    the schema was read (``server._schema.FORMAT``).
+    the schema was read (``server._schema.FORMAT``). ``recipients``: the public keys that the dump is encrypted for; none where it is not.
     """
 
     id: str
@@ -140,6 +140,7 @@ class Manifest:
     superuser: str = ""
     service: tuple[ServicePart, ...] = ()
     schema_format: int = 1
+    recipients: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -163,6 +164,7 @@ class Manifest:
                 files=tuple(FileEntry(**entry) for entry in data["files"]),
                 service=tuple(ServicePart(**part) for part in data.get("service", ())),
                 role_definitions=tuple(map(Role.from_json, data.get("role_definitions", ()))),
+                recipients=tuple(data.get("recipients", ())),
                 restorable=Restorable.from_json(data["restorable"]) if "restorable" in data else Restorable(),
             )
         )
@@ -201,10 +203,10 @@ def read_backup(path: str) -> Backup:
     sealed_with = data.pop("seal", None) if isinstance(data, dict) else None
     if sealed_with is None or sealed_with != seal(data):
         raise DbopsError("The manifest '%s' was changed after the backup was made: use another backup." % name)
-    if data.get("format", 0) > FORMAT:
+    if data.get("format", 0) > FORMAT_ENCRYPTED:
         raise DbopsError(
             "The backup '%s' was made by a newer version of this collection (format %d, known: %d): upgrade the collection."
-            % (path, data["format"], FORMAT)
+            % (path, data["format"], FORMAT_ENCRYPTED)
         )
     try:
         return Backup(path, Manifest.from_json(data))

@@ -14,6 +14,7 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._age import Age
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import Archive
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import LABEL_RUN, LABEL_TARGET, Docker
@@ -151,6 +152,9 @@ class Operation:
             self.server,
             self.progress,
         )
+
+    def age(self) -> Age:
+        return Age(self.request.encryption, self.docker, self.run_id, self.labels)
 
     def give_away(self, purpose: str) -> None:
         """The work folder of this purpose has become something else: a backup."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._age import Encryption
 from ansible_collections.dbops.postgres.plugins.module_utils.operation import _guard
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._target import TargetOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.text._redaction import Redactor
@@ -46,6 +47,7 @@ class Request:
     lock_wait: float = 0
     docker_host: str = ""
     check_mode: bool = False
+    encryption: Encryption = field(default_factory=Encryption)
 
     @property
     def writes(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import folder_size
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import FORMAT_ENCRYPTED, Backup, Manifest
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_description import SnapshotReaders, describe_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -106,10 +106,21 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     operation.progress.expect(len(manifest.tables))
     _dump.read_in_full(tools, work)
     restorable = check_restorable(operation, work, manifest.schema_fingerprint, options.check_restorable)
+    manifest = _encrypted(operation, work, replace(manifest, restorable=restorable))
     operation.enter("backup: publish")
-    backup = operation.archive.publish(work, replace(manifest, restorable=restorable))
+    backup = operation.archive.publish(work, manifest)
     operation.give_away("backup")
     return backup
+
+
+def _encrypted(operation: Operation, work: str, manifest: Manifest) -> Manifest:
+    """After everything that has to read the dump: from here on only the private key can."""
+    recipients = operation.request.encryption.recipients
+    if not recipients:
+        return manifest
+    operation.enter("backup: encrypt")
+    operation.age().encrypt(work)
+    return replace(manifest, recipients=recipients, format=FORMAT_ENCRYPTED)
 
 
 def _sequences_now(operation: Operation, database: str) -> dict[str, int | None] | None:
@@ -152,11 +163,12 @@ def estimate_space(operation: Operation, uncompressed: bool = False) -> Estimate
     free = operation.archive.free_space()
     now = _database.size(operation.maintenance, operation.database)
     last = _last_of_that_kind(operation, uncompressed)
+    times, why = (2, ", twice while it is encrypted") if operation.request.encryption.recipients else (1, "")
     if last:
-        return Estimate(int(now * _ratio(last) * _GROWTH), free, "from the backup '%s'" % last.manifest.id)
+        return Estimate(int(now * _ratio(last) * _GROWTH) * times, free, "from the backup '%s'%s" % (last.manifest.id, why))
     with operation.session(read_only=True) as connection:
         indexes = value(connection, _INDEX_SIZE)
-    return Estimate(max(now - int(indexes), 0), free, "the size of the tables, uncompressed")
+    return Estimate(max(now - int(indexes), 0) * times, free, "the size of the tables, uncompressed%s" % why)
 
 
 def expected_size(operation: Operation, database: str, compression: str) -> int:
@@ -181,23 +193,34 @@ def _ratio(backup: Backup) -> float:
 def describe(operation: Operation, backup: Backup) -> list[str]:
     manifest = backup.manifest
     seconds = sum(seconds for phase, seconds in operation.phases.items() if phase.startswith("backup"))
-    return [
-        "Backup '%s' of database '%s' is complete and verified: %s in %s, %s of %s, taken in %s."
-        % (
-            manifest.id,
-            manifest.database,
-            count_text(manifest.rows, "row"),
-            count_text(len(manifest.tables), "table"),
-            size_text(manifest.size),
-            size_text(manifest.database_size),
-            duration_text(seconds),
-        ),
-        "It is in '%s'. To go back to it: %s" % (backup.path, operation.restore_command(manifest.id)),
-    ] + (
-        ["What its tables hold was counted, not digested, so a restore can only compare the counts: %s." % manifest.contents_unknown]
-        if manifest.contents_unknown
-        else []
+    return (
+        [
+            "Backup '%s' of database '%s' is complete and verified: %s in %s, %s of %s, taken in %s."
+            % (
+                manifest.id,
+                manifest.database,
+                count_text(manifest.rows, "row"),
+                count_text(len(manifest.tables), "table"),
+                size_text(manifest.size),
+                size_text(manifest.database_size),
+                duration_text(seconds),
+            ),
+            "It is in '%s'. To go back to it: %s" % (backup.path, operation.restore_command(manifest.id)),
+        ]
+        + _told_of_encryption(manifest)
+        + (
+            ["What its tables hold was counted, not digested, so a restore can only compare the counts: %s." % manifest.contents_unknown]
+            if manifest.contents_unknown
+            else []
+        )
     )
+
+
+def _told_of_encryption(manifest: Manifest) -> list[str]:
+    number = len(manifest.recipients)
+    if not number:
+        return []
+    return ["It is encrypted for %s: nobody can restore it without the private key of one of them." % count_text(number, "recipient")]
 
 
 def not_restorable(backup: Backup) -> str:
@@ -229,6 +252,7 @@ def facts_of(backup: Backup) -> dict[str, t.Any]:
         "server_identifier": manifest.server_identifier,
         "schema_fingerprint": manifest.schema_fingerprint,
         "restorable": manifest.restorable.to_json(),
+        "encrypted": bool(manifest.recipients),
         "contents_unknown": manifest.contents_unknown or ("" if manifest.contents else "it was made by an earlier version"),
     }
 

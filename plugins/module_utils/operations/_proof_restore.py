@@ -25,6 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import opened, require_key
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions, Query, value_text
 from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
@@ -86,6 +87,7 @@ def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
     plan = plan_server(operation, backup.manifest, options.limits)
     found.not_compared += [plan.note] if plan.note else []
     seconds: dict[str, float] = {}
+    require_key(operation, backup)
     operation.enter("verify: checksums")
     with _measured(seconds, "checksums"):
         found.failures += _damage(backup)
@@ -127,10 +129,14 @@ def _restore_and_compare(
     operation: Operation, backup: Backup, plan: Plan, options: ProofOptions, found: Findings, seconds: dict[str, float]
 ) -> str:
     """Returns the version of the server that it was restored with."""
+    if backup.manifest.recipients:
+        operation.enter("verify: decrypt")
+        with _measured(seconds, "decrypt"):
+            backup = opened(operation, backup)
     operation.enter("verify: server")
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
         with _measured(seconds, "server"):
-            sandbox = opened.enter_context(open_server(operation, plan.machine, "proof"))
+            sandbox = stack.enter_context(open_server(operation, plan.machine, "proof"))
             new = _new_database(sandbox, backup.manifest)
         tools = _tools(operation, sandbox)
         with _measured(seconds, "restore"):

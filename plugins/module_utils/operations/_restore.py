@@ -31,6 +31,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import opened, require_key
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     create_roles,
@@ -94,6 +95,7 @@ def restore(operation: Operation, options: RestoreOptions, restic: Restic | None
     operation.enter("restore: check")
     if source.backup:
         require_same_environment(operation, source.backup, options.from_other_environment)
+        source = _readable(operation, source, source.backup)
     preparation = require_restorable(operation, source, options.missing_roles)
     if source.made > operation.started_at:
         operation.warnings.append(
@@ -134,6 +136,17 @@ def restore(operation: Operation, options: RestoreOptions, restic: Restic | None
         diff,
         {"source": source.name, "replaced": kept, "rows_lost": lost, "accepted_differences": list(built.accepted)},
     )
+
+
+def _readable(operation: Operation, source: Source, backup: Backup) -> Source:
+    """Where it is encrypted, as it was before; check mode asks for the key too, and does without what is in the dump."""
+    require_key(operation, backup)
+    if not backup.manifest.recipients:
+        return source
+    if operation.check_mode:
+        return replace(source, only_manifest=True)
+    operation.enter("restore: decrypt")
+    return replace(source, backup=opened(operation, backup))
 
 
 def _save_replaced(operation: Operation, options: RestoreOptions, kept: str) -> Backup | None:

@@ -109,6 +109,12 @@ class Server(Container):
         found = self.rows(query, *parameters, database=database)
         return found[0][0] if found else None
 
+    def make_large(self, rows: int) -> None:
+        """A table that nothing can compress: a kilobyte a row."""
+        text = "string_agg(md5(random()::text || id), '')"
+        numbers = f"generate_series(1, {rows}) id, generate_series(1, 32)"
+        self.do(f"CREATE TABLE large AS SELECT id, {text} AS text FROM {numbers} GROUP BY id")
+
     def do(self, *statements: str, database: str = "") -> None:
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             for statement in statements:

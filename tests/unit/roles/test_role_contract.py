@@ -238,7 +238,7 @@ def test_what_is_left_out_has_the_same_default_in_the_module(role: str, option: 
     """Else an empty field in a survey would mean something else than no field."""
     plugins = ROOT / "plugins"
     options = documented_options(plugins / "doc_fragments" / "target.py")
-    nested = next((of for of in ("offsite", "notify") if name.startswith(f"dbops_{of}_")), "")
+    nested = next((of for of in ("encryption", "offsite", "notify") if name.startswith(f"dbops_{of}_")), "")
     if nested:
         fragment = "offsite" if nested == "offsite" else "target"
         options = documented_options(plugins / "doc_fragments" / f"{fragment}.py")[nested]["suboptions"]
@@ -370,11 +370,14 @@ def test_every_secret_travels_to_a_schedule_as_a_secret() -> None:
         encoding="utf-8"
     )
     names = re.findall(r'"(\w+)": \{[^{}]*"no_log": True', text)
-    assert sorted(names) == ["apprise", "environment", "heartbeats", "password", "password", "webhook"]
+    assert sorted(names) == ["apprise", "environment", "heartbeats", "identity", "password", "password", "webhook"]
     secret = set(load(ROOT / "roles" / "schedule" / "vars" / "main.yml")["__dbops_schedule_secret"])
     shared = set(options_of(ROOT / "roles" / SHARED_ROLE))
     assert secret <= shared
     wanted = {
-        name for name in shared for option in set(names) if name in {f"dbops_{option}", f"dbops_offsite_{option}", f"dbops_notify_{option}"}
+        name
+        for name in shared
+        for option in set(names)
+        if name in {f"dbops_{option}", f"dbops_offsite_{option}", f"dbops_notify_{option}", f"dbops_encryption_{option}"}
     }
     assert wanted - {"dbops_environment"} <= secret

@@ -21,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive import _man
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE, Archive, select
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import sha256, write_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
-    FORMAT,
+    FORMAT_ENCRYPTED,
     MANIFEST,
     Backup,
     Manifest,
@@ -234,7 +234,7 @@ def sealed_again(path: Path, **changes: object) -> None:
 
 def test_a_newer_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
     backup = published(tmp_path)
-    sealed_again(Path(backup.path, MANIFEST), format=FORMAT + 1)
+    sealed_again(Path(backup.path, MANIFEST), format=FORMAT_ENCRYPTED + 1)
     with pytest.raises(DbopsError, match="upgrade the collection"):
         read_backup(backup.path)
 
