@@ -72,6 +72,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "backup": lambda: measure.backups(stack, controller, rounds, scratch),
         "restore": lambda: measure.restores(stack, controller, rounds, scratch),
         "proof": lambda: measure.proofs(stack, controller, rounds),
+        "silence": lambda: measure.silence(controller),
         "offsite": lambda: offsite_copies.copies(stack, controller, megabytes),
         "schedule": lambda: offsite_copies.scheduling(controller),
         "migrate": lambda: measure.migration(controller),
@@ -85,7 +86,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
-    if {"backup", "restore", "proof", "migrate"} & set(wanted):
+    if {"backup", "restore", "proof", "silence", "migrate"} & set(wanted):
         _say(f"filling with {megabytes} MB")
         dataset.fill(stack.production, megabytes)
     results = dict(known)

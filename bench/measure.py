@@ -230,6 +230,25 @@ def proof_pairs(server: Server, controller: Controller, rounds: int) -> tuple[li
     return _ratios(ours, bare), run
 
 
+def silence(controller: Controller) -> Results:
+    """The longest time in which a job's log says nothing new, over a backup, its proof and its restore."""
+    consent = {"dbops_restore_backup": "latest", "dbops_confirm": "restore:chat"}
+    works: tuple[tuple[str, dict[str, str]], ...] = (("backup", {}), ("verify_backups", {}), ("restore", consent))
+    return {"progress_gap_seconds": max(_longest_silence(controller, verb, given) for verb, given in works), "remote_tasks": {}}
+
+
+def _longest_silence(controller: Controller, verb: str, variables: dict[str, str]) -> float:
+    started = controller.start(verb, "-l", "production", env={"PYTHONUNBUFFERED": "1"}, **variables)
+    size, last, longest = 0, time.monotonic(), 0.0
+    while started.process.poll() is None:
+        time.sleep(0.05)
+        now = started.output_size
+        if now != size:
+            size, longest, last = now, max(longest, time.monotonic() - last), time.monotonic()
+    must(started.wait())
+    return longest
+
+
 def proofs(stack: Stack, controller: Controller, rounds: int) -> Results:
     """And what removing and listing backups ask of the target."""
     pairs, run = proof_pairs(stack.production, controller, rounds)

@@ -75,6 +75,11 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "From the start of an empty server, through the copy elsewhere, to every row restored and compared, seconds",
         "空のサーバーの起動から、別の場所のコピーを経て、全行をリストアし比べ終わるまで(秒)",
     ),
+    "progress_gap_seconds": (
+        10,
+        "The longest time without a new line in a job's log while a backup, its proof and its restore work, seconds",
+        "バックアップ、その証明、リストアの間、ジョブのログに新しい行が出ない最長の時間(秒)",
+    ),
     "reset_unusable_seconds": (
         0.5,
         "Preview reset: an application sees errors for, seconds",

@@ -18,8 +18,8 @@ _TOLD = re.compile(r"^pg_(?:dump|restore): (?!(?:error|warning|detail|hint|fatal
 
 #: What stands before an error, and would not be printed without --verbose.
 _BEGUN = re.compile(r'^(?:dumping contents of table|processing data for table) "?(.+?)"?$')
-_LAUNCHED = re.compile(r"^(?:launching|processing) item \d+ (.+)$")
-_FINISHED = re.compile(r"^finished item \d+ (.+)$")
+_LAUNCHED = re.compile(r"^(?:launching|processing) item (\d+) (.+)$")
+_FINISHED = re.compile(r"^finished item (\d+) (.+)$")
 
 #: What a table's rows are called in an archive's table of contents.
 _ROWS = "TABLE DATA "
@@ -31,6 +31,7 @@ class ToolOutput:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._begun = self._finished = 0
+        self._under_way: dict[str, str] = {}
 
     def keep(self, line: str) -> bool:
         told = _TOLD.match(line)
@@ -40,19 +41,38 @@ class ToolOutput:
 
     def _hear(self, said: str) -> None:
         begun, launched, finished = _BEGUN.match(said), _LAUNCHED.match(said), _FINISHED.match(said)
-        item = ""
         if begun:
-            self._begun += 1
-            item = "table " + begun.group(1).replace('"', "")
-        elif launched and not launched.group(1).startswith(_ROWS):
-            item = _object(launched.group(1))
-        elif finished and finished.group(1).startswith(_ROWS):
-            self._finished += 1
+            self._begin_table(begun.group(1).replace('"', ""))
+        elif launched:
+            self._under_way[launched.group(1)] = _object(launched.group(2))
+        elif finished:
+            self._finish(finished.group(1), finished.group(2))
         # One job alone says when it begins a table, not when it has finished it: the one before is done by then.
-        self._progress.reach(self._finished or max(self._begun - 1, 0), item)
+        self._progress.reach(self._finished or max(self._begun - 1, 0), self._told())
+
+    def _told(self) -> str:
+        """What has been under way for longest, so that the one large table is seen behind many small ones; of one job alone, the last."""
+        items = list(self._under_way.values())
+        several = self._finished or any(key.isdigit() for key in self._under_way)
+        return items[0 if several else -1] if items else ""
+
+    def _begin_table(self, name: str) -> None:
+        """pg_dump says only this of what it begins, pg_restore has said before which item it is."""
+        self._begun += 1
+        if not any(key.isdigit() for key in self._under_way):
+            self._under_way[name] = "table " + name
+
+    def _finish(self, number: str, words: str) -> None:
+        rows = words.startswith(_ROWS)
+        self._finished += rows
+        if rows and number not in self._under_way:
+            number = next((name for name in self._under_way if name.rpartition(".")[2] == words[len(_ROWS) :]), number)
+        self._under_way.pop(number, None)
 
 
 def _object(words: str) -> str:
-    """``INDEX messages_pkey`` -> ``index messages_pkey``."""
+    """``INDEX messages_pkey`` -> ``index messages_pkey``, ``TABLE DATA users`` -> ``table users``."""
+    if words.startswith(_ROWS):
+        return "table " + words[len(_ROWS) :]
     kind = " ".join(word for word in words.split() if word.isupper())
     return kind.lower() + words[len(kind) :] if words.startswith(kind) else words

@@ -100,7 +100,7 @@ class Progress:
     def reach(self, tables_done: int, item: str = "") -> None:
         """How many tables are done by now, and what is worked on."""
         with self._mutex:
-            self._tables_done, self._item = tables_done, item or self._item
+            self._tables_done, self._item = tables_done, item
 
     def reach_bytes(self, done: int) -> None:
         with self._mutex:

@@ -183,6 +183,14 @@ class Started:
     _output: Any
     _record: Path
 
+    @property
+    def output_so_far(self) -> str:
+        return Path(self._output.name).read_text(errors="replace")
+
+    @property
+    def output_size(self) -> int:
+        return os.fstat(self._output.fileno()).st_size
+
     def wait(self, seconds: float = 300) -> Run:
         code = self.process.wait(timeout=seconds)
         self._output.seek(0)

@@ -39,6 +39,7 @@ KEYS = {
     "corrupt_found_runbook",
     "offsite_second_backup_share",
     "restore_fresh_host_seconds",
+    "progress_gap_seconds",
     "status_seconds",
     "status_seconds_sandbox",
     "status_50_hosts_seconds",

@@ -31,6 +31,15 @@ pg_dump: dumping contents of table "public.rooms"
 pg_dump: dumping contents of table "public.users"
 """
 
+DUMPED = """\
+pg_dump: dumping contents of table "public.large"
+pg_dump: dumping contents of table "public.rooms"
+pg_dump: finished item 3344 TABLE DATA rooms
+pg_dump: dumping contents of table "public.messages"
+pg_dump: finished item 3346 TABLE DATA messages
+pg_dump: dumping contents of table "public.users"
+"""
+
 #: What stays, as it is without --verbose.
 WRONG = """\
 pg_restore: error: could not execute query: ERROR:  relation "messages" does not exist
@@ -66,14 +75,15 @@ def standing(progress: Progress) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (PARALLEL, (1, "constraint users users_pkey")),
-        (PARALLEL.partition("pg_restore: finished")[0], (1, "table public.users")),
+        (PARALLEL, (1, "table messages")),
+        (PARALLEL.partition("pg_restore: finished")[0], (1, "table messages")),
         (ALONE, (2, "table public.users")),
+        (DUMPED, (2, "table public.large")),
         ("pg_dump: finished item 3346 TABLE DATA users\npg_dump: finished item 3350 INDEX users_name\n", (1, "")),
         ("pg_restore: launching item 3200 MATERIALIZED VIEW DATA report\n", (0, "materialized view data report")),
         ("pg_restore: processing item 3200 FK CONSTRAINT MESSAGES Fk\n", (0, "fk constraint messages Fk")),
     ],
-    ids=["parallel", "parallel begun", "one job", "finished", "view", "upper case"],
+    ids=["parallel", "parallel begun", "one job", "many jobs", "finished", "view", "upper case"],
 )
 def test_what_the_tools_say_becomes_progress_and_is_not_kept(progress: Progress, text: str, expected: tuple[t.Any, ...]) -> None:
     assert kept(progress, text) == []
