@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,22 +30,23 @@ class Key:
 
 
 @pytest.fixture
-def keys(stack: Stack, tmp_path: Path) -> list[Key]:
+def keys(stack: Stack, tmp_path: Path) -> Iterator[list[Key]]:
     made = []
     for name in ("hers", "another"):
         subprocess.run(["age-keygen", "-o", tmp_path / name], check=True, capture_output=True)
         text = (tmp_path / name).read_text()
-        path = f"{stack.folder}/{name}.key"
-        stack.as_deploy(f"umask 077; cat > {path} <<'KEY'\n{text}KEY")
+        path = stack.as_deploy("mktemp").stdout.strip()
+        stack.as_deploy(f"cat > {path} <<'KEY'\n{text}KEY")
         made.append(Key(text.split("public key: ")[1].split()[0], text.strip().splitlines()[-1], path))
-    return made
+    yield made
+    stack.as_deploy("rm " + " ".join(key.path for key in made))
 
 
 def test_what_is_encrypted_comes_back_with_its_key_only(
     v2: None, controller: Controller, check_then_run: CheckThenRun, stack: Stack, production: Server, keys: list[Key]
 ) -> None:
     hers, another = keys
-    whole = production.contents()
+    whole = production.dump()
     _checked, made = check_then_run("backup", "-l", "production", dbops_encryption_recipients=[hers.public])
     backup = made.result()["backup"]
     assert backup["encrypted"] is True and "nobody can restore it without the private key" in made.output
@@ -73,7 +75,7 @@ def test_what_is_encrypted_comes_back_with_its_key_only(
         assert not refused.ok and words in refused.message
         assert production.contents() == damaged and left_behind(stack) == []
     _checked, done = check_then_run("restore", "-l", "production", **restore, dbops_encryption_identity_file=hers.path)
-    assert production.contents() == whole
+    assert production.dump() == whole
     assert "count and contents of every table compared" in done.output
     assert left_behind(stack) == []
     said = "".join(str(entry) for entry in journal(stack, production))

@@ -77,7 +77,8 @@ def test_a_job_says_how_far_it_is_and_a_second_terminal_too(
                 seen.append((time.monotonic(), lines[-1]))
             time.sleep(0.2)
         looked = controller.run("progress", "-l", "production", dbops_progress_follow=False)
-        following = controller.start("progress", "-l", "production")
+        following = controller.start("progress", "-l", "production", env={"PYTHONUNBUFFERED": "1"})
+        wait_until(lambda: is_followed(following))
     done = backing_up.wait()
     assert done.ok, done.output
     assert len(seen) >= 3

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import SCHEMA, Backup
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
@@ -37,19 +36,19 @@ def require_key(operation: Operation, backup: Backup) -> None:
         )
 
 
-def opened(operation: Operation, backup: Backup) -> Backup:
-    """The backup as it was before it was encrypted, in a work folder; one that is not encrypted is itself.
+def opened(operation: Operation, backup: Backup) -> str:
+    """The folder in which the backup lies as it was before it was encrypted: its own, where it is not.
 
     Its sums are those of the encrypted file, so they have to be compared before.
     """
     if not backup.manifest.recipients:
-        return backup
+        return backup.path
     work = operation.work_folder("opened")
     shutil.rmtree(work)
     os.mkdir(work, 0o700)
     operation.age().decrypt(backup.path, work)
     shutil.copy(os.path.join(backup.path, SCHEMA), os.path.join(work, SCHEMA))
-    return replace(backup, path=work)
+    return work
 
 
 def _short(recipient: str) -> str:

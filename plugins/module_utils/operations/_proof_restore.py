@@ -132,7 +132,7 @@ def _restore_and_compare(
     if backup.manifest.recipients:
         operation.enter("verify: decrypt")
         with _measured(seconds, "decrypt"):
-            backup = opened(operation, backup)
+            backup = replace(backup, path=opened(operation, backup))
     operation.enter("verify: server")
     with contextlib.ExitStack() as stack:
         with _measured(seconds, "server"):

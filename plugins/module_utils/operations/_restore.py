@@ -31,7 +31,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import opened, require_key
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     create_roles,
@@ -95,8 +94,8 @@ def restore(operation: Operation, options: RestoreOptions, restic: Restic | None
     operation.enter("restore: check")
     if source.backup:
         require_same_environment(operation, source.backup, options.from_other_environment)
-        source = _readable(operation, source, source.backup)
     preparation = require_restorable(operation, source, options.missing_roles)
+    source = replace(source, opened=preparation.opened)
     if source.made > operation.started_at:
         operation.warnings.append(
             "'%s' was made in the future (%s): is the clock of this host right?" % (source.name, timestamp(source.made))
@@ -136,17 +135,6 @@ def restore(operation: Operation, options: RestoreOptions, restic: Restic | None
         diff,
         {"source": source.name, "replaced": kept, "rows_lost": lost, "accepted_differences": list(built.accepted)},
     )
-
-
-def _readable(operation: Operation, source: Source, backup: Backup) -> Source:
-    """Where it is encrypted, as it was before; check mode asks for the key too, and does without what is in the dump."""
-    require_key(operation, backup)
-    if not backup.manifest.recipients:
-        return source
-    if operation.check_mode:
-        return replace(source, only_manifest=True)
-    operation.enter("restore: decrypt")
-    return replace(source, backup=opened(operation, backup))
 
 
 def _save_replaced(operation: Operation, options: RestoreOptions, kept: str) -> Backup | None:
@@ -195,7 +183,7 @@ def _build(operation: Operation, source: Source, preparation: Preparation, optio
         file = inspect_file(as_text(tools, source.archive, operation.work_folder("file"), "archive.sql", source.tools_image))
     if source.backup and not preparation.as_text:
         with measured_loading(operation.progress, source.backup.manifest, building, operation.maintenance_session):
-            loaded = load_all_that_goes(tools, source.backup.path, new, options.jobs)
+            loaded = load_all_that_goes(tools, source.folder, new, options.jobs)
         failures += loaded.failures
         if loaded.first_try:
             operation.warnings.append(_second_way(new, loaded.first_try))

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._archive_file import as_text, failure_of_reading
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE, select
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, foreign_files, read_backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import DUMP, Backup, foreign_files, read_backup, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._plain_file import Changes, PlainFile, inspect_file
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import FAILED, read_proof
 from ansible_collections.dbops.postgres.plugins.module_utils.offsite._restic import Restic
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import opened, require_key
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._missing_roles import (
     CREATE,
     REFUSE,
@@ -54,18 +55,28 @@ class Volume:
 @dataclass(frozen=True)
 class Source:
     """What is restored: one of our backups, or a file made by hand. ``tools_image``: whose pg_restore reads it, the server's own if empty;
-    ``only_manifest``: the rest of it is elsewhere, which only check mode leaves so."""
+    ``only_manifest``: the rest of it is elsewhere, which only check mode leaves so. ``opened``: the folder in which an encrypted one can be read."""
 
     backup: Backup | None = None
     file: PlainFile | None = None
     tools_image: str = ""
     only_manifest: bool = False
+    opened: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where the dump of a backup can be read; check mode opens no encrypted one."""
+        return self.opened or (self.backup.path if self.backup else "")
+
+    @property
+    def closed(self) -> bool:
+        return bool(self.backup and self.backup.manifest.recipients and not self.opened)
 
     @property
     def archive(self) -> str:
         """The path of what only pg_restore can read; empty for plain text."""
         if self.backup:
-            return self.backup.dump
+            return os.path.join(self.folder, DUMP)
         return self.file.path if self.file and self.file.kind == "custom" else ""
 
     @property
@@ -97,6 +108,7 @@ class Preparation:
     changes: Changes = field(default_factory=Changes)
     create: tuple[Role, ...] = ()
     as_text: bool = False
+    opened: str = ""
 
 
 def find_source(operation: Operation, wanted: str, tools_image: str = "", restic: Restic | None = None) -> Source:
@@ -170,7 +182,12 @@ def _examine_custom(operation: Operation, file: PlainFile, image: str) -> PlainF
 
 
 def require_restorable(operation: Operation, source: Source, missing: str = REFUSE) -> Preparation:
-    """Everything that can be known before a byte is restored. ``missing``: what is done about roles that are not there."""
+    """Everything that can be known before a byte is restored; an encrypted backup is opened for it.
+
+    :param missing: what is done about roles that are not there.
+    """
+    if source.backup:
+        require_key(operation, source.backup)
     if source.server_major > operation.server.major and not (source.tools_image and source.archive):
         raise DbopsError(
             "'%s' was made on PostgreSQL %d, this server is %d: a newer dump cannot be restored into an older server. Use a server of version %d.%s"
@@ -199,12 +216,15 @@ def require_restorable(operation: Operation, source: Source, missing: str = REFU
             "The data volume of container '%s' has too little room for a second copy: about %s needed, %s free."
             % (operation.target.container.name, size_text(source.needed), size_text(free))
         )
-    return _prepare(operation, source, missing)
+    if source.closed and not operation.check_mode and source.backup:
+        operation.enter("restore: decrypt")
+        source = replace(source, opened=opened(operation, source.backup))
+    return replace(_prepare(operation, source, missing), opened=source.opened)
 
 
 def _prepare(operation: Operation, source: Source, choice: str) -> Preparation:
     definitions = source.file
-    if source.archive and (source.file or source.tools_image) and not source.only_manifest:
+    if source.archive and (source.file or source.tools_image) and not (source.only_manifest or source.closed):
         work = operation.work_folder("definitions")
         text = as_text(operation.tools(), source.archive, work, "definitions.sql", source.tools_image, ["--schema-only"])
         definitions = inspect_file(text)
