@@ -72,7 +72,7 @@ def test_a_slow_dump_is_seen_to_work_and_survives_the_end_of_its_connection(
         hand.cut_connections()
         command("docker", "update", "--cpus", "2", dump)
         done = backing_up.wait()
-        assert done.ok and "The operation goes on there" in done.output
+        assert done.ok, done.output
 
     following = controller.run("backup", "-l", "production", dbops_lock_wait=120)
     assert following.ok, following.output
