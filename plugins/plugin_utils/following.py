@@ -11,6 +11,7 @@ connects again, and whoever types the same line later is attached to it. A look 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import shlex
@@ -23,6 +24,7 @@ import uuid
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.vars.clean import remove_internal_keys
 
 from ansible_collections.dbops.postgres.plugins.module_utils.notification._message import FAILURE, RECOVERY, SUCCESS, Told
 from ansible_collections.dbops.postgres.plugins.plugin_utils import apprise_messages
@@ -34,13 +36,13 @@ display = Display()
 _TERMINAL = sys.stdout.isatty() and not any(os.environ.get(name) for name in ("AWX_ISOLATED_DATA_DIR", "CI", "GITHUB_ACTIONS"))
 
 #: Seconds that a module may take before anything is told of it, in a terminal and elsewhere.
-_QUIET, _QUIET_WITHOUT_TERMINAL = 1.5, 6.0
+_QUIET, _QUIET_WITHOUT_TERMINAL = 1.5, 8.0
 
 #: Seconds between two lines, where each stays.
 _BETWEEN_LINES = 8.0
 
 #: Seconds between two looks: more often in the beginning, since most operations are short.
-_SHORTEST, _LONGEST = 0.3, 2.0
+_SHORTEST, _LONGEST = 0.2, 2.0
 
 #: Seconds in which a connection may come back.
 _PATIENCE = 60.0
@@ -89,8 +91,25 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
         token = str(following["token"])
         if following.get("attached"):
             screen.attached(following)
-        self._watch(Remote(following), screen, cancelled)
-        return self._ask(task_vars, token, only_known=True)
+        remote = Remote(following)
+        self._watch(remote, screen, cancelled)
+        ended = self._result_of(remote) or self._ask(task_vars, token, only_known=True)
+        if "ansible_facts" in result:  # the interpreter that was found at the first call
+            ended.setdefault("ansible_facts", result["ansible_facts"])
+        return ended
+
+    def _result_of(self, remote: Remote) -> dict[str, t.Any]:
+        """What the run has printed, read as Ansible reads a module's output; empty where that is nothing, which the module then explains."""
+        try:
+            printed = str(self._low_level_execute_command(remote.collect).get("stdout", "")).strip("\x00\r\n ")
+        except AnsibleConnectionFailure:
+            return {}
+        if not printed.startswith("{"):
+            return {}
+        further = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()  # since ansible-core 2.19
+        found: dict[str, t.Any] = self._parse_returned_data({"stdout": printed, "stderr": "", "rc": 0}, *further)
+        remove_internal_keys(found)
+        return found
 
     def _ask(self, task_vars: dict[str, t.Any], token: str, **how: t.Any) -> dict[str, t.Any]:
         arguments = dict(self._task.args, following=dict(how, token=token))
@@ -121,7 +140,7 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
             if cancelled.asked and not ended_by_us:
                 self._low_level_execute_command("kill -TERM %d" % remote.pid)
                 ended_by_us = True
-            pause = min(max((time.monotonic() - begun) / 20, _SHORTEST), _LONGEST)
+            pause = min(max((time.monotonic() - begun) / 40, _SHORTEST), _LONGEST)
             time.sleep(pause) if ended_by_us else cancelled.wait(pause)
 
     def _look(self, remote: Remote) -> tuple[bool, dict[str, t.Any]]:
@@ -165,6 +184,7 @@ class Remote:
         self.operation = str(following["operation"])
         folder = str(following["folder"])
         seen, standing = shlex.quote(folder + "/seen"), shlex.quote(folder + "/standing.json")
+        self.collect = "cat -- %s && touch -- %s" % (shlex.quote(folder + "/result.json"), shlex.quote(folder + "/collected"))
         self.command = "touch -c -- %s; cat -- /proc/%d/stat %s 2>/dev/null" % (seen, self.pid, standing)
 
     def read(self, said: str) -> tuple[bool, dict[str, t.Any]]:

@@ -64,6 +64,7 @@ class Target:
         self.asked: list[dict[str, t.Any]] = []
         self.commands: list[str] = []
         self.resets = 0
+        self.printed = ""
         self.now = 0.0
         monkeypatch.setattr(following.time, "sleep", self._sleep)
         monkeypatch.setattr(following.time, "monotonic", lambda: self.now)
@@ -94,6 +95,8 @@ class Target:
         self.commands.append(command)
         if command.startswith("kill"):
             return {"rc": 0, "stdout": ""}
+        if "result.json" in command:
+            return {"rc": 0, "stdout": self.printed}
         look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         if isinstance(look, Exception):
             raise look
@@ -129,9 +132,20 @@ class TestFollowing:
         assert target.asked[1] == {"token": "t1", "only_known": True}
         assert shown.lines[0] == "[chat-production] " + LINE["line"]
         assert len(shown.lines) == pytest.approx(target.now / 8, abs=2)
-        assert set(target.commands) == {
+        assert set(target.commands[:-1]) == {
             "touch -c -- '/home/de ploy/x/seen'; cat -- /proc/4711/stat '/home/de ploy/x/standing.json' 2>/dev/null"
         }
+
+    def test_its_result_is_read_where_it_lies_as_ansible_reads_it(self, target: Target, shown: Shown) -> None:
+        facts = {"discovered_interpreter_python": "/usr/bin/python3"}
+        target.answers = [{"following": RUN, "ansible_facts": facts}]
+        target.looks = [ALIVE, ""]
+        target.printed = "\n" + json.dumps({**DONE, "_ansible_parsed": 1, "warnings": ["x"]}) + "\x00" * 50
+        done = target.action()._follow({}, screen(), Cancelled())
+        assert done.pop("_ansible_parsed") is True
+        assert done == {**DONE, "warnings": ["x"], "ansible_facts": facts}
+        assert target.commands[-1] == "cat -- '/home/de ploy/x/result.json' && touch -- '/home/de ploy/x/collected'"
+        assert len(target.asked) == 1
 
     def test_a_connection_that_breaks_is_made_anew_and_the_run_goes_on(self, target: Target, shown: Shown) -> None:
         target.answers = [{"following": RUN}, DONE]
