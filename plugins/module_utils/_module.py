@@ -73,7 +73,7 @@ TARGET_ARGSPEC: dict[str, t.Any] = {
     "following": {
         "type": "dict",
         "options": {
-            "token": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "wait": {"type": "float", "default": 0},
             "only_known": {"type": "bool", "default": False},
         },
@@ -198,10 +198,10 @@ class DbopsModule(AnsibleModule):
         printed = run.result()
         if not printed:
             self.fail_json(msg=run.lost())
-        print("\n" + printed.decode("utf-8"))
+        sys.stdout.write("\n%s\n" % printed.decode("utf-8"))
         sys.stdout.flush()
         run.note_collected()
-        sys.exit(0)
+        raise SystemExit(0)
 
     def _wanted_run(self, request: Request, token: str) -> RunFiles:
         given = self.params

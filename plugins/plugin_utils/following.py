@@ -85,18 +85,16 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
         except AnsibleConnectionFailure:
             self._reset_connection()
             result = self._ask(task_vars, token)  # by its token a run that was begun is found again; none is begun twice
-        following = result.get("following")
-        if not following:
-            return result
-        token = str(following["token"])
-        if following.get("attached"):
-            screen.attached(following)
-        remote = Remote(following)
-        self._watch(remote, screen, cancelled)
-        ended = self._result_of(remote) or self._ask(task_vars, token, only_known=True)
-        if "ansible_facts" in result:  # the interpreter that was found at the first call
-            ended.setdefault("ansible_facts", result["ansible_facts"])
-        return ended
+        found = result.get("ansible_facts")  # the interpreter, at the first call
+        if (result.get("following") or {}).get("attached"):
+            screen.attached(result["following"])
+        while result.get("following"):  # again, where it had not ended after all
+            remote = Remote(result["following"])
+            self._watch(remote, screen, cancelled)
+            result = self._result_of(remote) or self._ask(task_vars, remote.token, only_known=True)
+        if found:
+            result.setdefault("ansible_facts", found)
+        return result
 
     def _result_of(self, remote: Remote) -> dict[str, t.Any]:
         """What the run has printed, read as Ansible reads a module's output; empty where that is nothing, which the module then explains."""
@@ -128,6 +126,9 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
                 if not alive:
                     return
                 screen.show(standing)
+                if cancelled.asked and self._ends_what_it_follows and not ended_by_us:
+                    self._low_level_execute_command("kill -TERM %d" % remote.pid)
+                    ended_by_us = True
             except AnsibleConnectionFailure as failure:
                 screen.lost()
                 if time.monotonic() - answered > _PATIENCE:
@@ -137,9 +138,6 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
                 return
             if os.getppid() != parent and not cancelled.asked:
                 os._exit(1)  # Ansible itself was killed: nobody hears this worker, and whoever types the line again shall be attached
-            if cancelled.asked and not ended_by_us:
-                self._low_level_execute_command("kill -TERM %d" % remote.pid)
-                ended_by_us = True
             pause = min(max((time.monotonic() - begun) / 40, _SHORTEST), _LONGEST)
             time.sleep(pause) if ended_by_us else cancelled.wait(pause)
 
@@ -181,7 +179,7 @@ class Remote:
 
     def __init__(self, following: dict[str, t.Any]) -> None:
         self.pid, self.ticks = int(following["pid"]), int(following["ticks"])
-        self.operation = str(following["operation"])
+        self.operation, self.token = str(following["operation"]), str(following["token"])
         folder = str(following["folder"])
         seen, standing = shlex.quote(folder + "/seen"), shlex.quote(folder + "/standing.json")
         self.collect = "cat -- %s && touch -- %s" % (shlex.quote(folder + "/result.json"), shlex.quote(folder + "/collected"))

@@ -72,7 +72,7 @@ def test_one_that_has_trouble_is_tried_again(address: str) -> None:
 
 def test_one_that_does_not_take_it_is_named_by_number_and_keeps_nobody_else_from_it(address: str) -> None:
     troubles = tell(TOLD, ["json://127.0.0.1:1/hidden-word", "no address", "nokind://x", address])
-    assert [text.split(" of ")[0] for text in troubles] == ["Receiver 1", "Receiver 2", "Receiver 3"]
+    assert [text.partition(" of ")[0] for text in troubles] == ["Receiver 1", "Receiver 2", "Receiver 3"]
     assert "hidden-word" not in "".join(troubles)
     assert len(Receiver.got) == 1
 

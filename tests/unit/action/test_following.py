@@ -147,6 +147,12 @@ class TestFollowing:
         assert target.commands[-1] == "cat -- '/home/de ploy/x/result.json' && touch -- '/home/de ploy/x/collected'"
         assert len(target.asked) == 1
 
+    def test_one_that_was_taken_for_dead_is_looked_at_again(self, target: Target, shown: Shown) -> None:
+        target.answers = [{"following": RUN}, {"following": RUN}, DONE]
+        target.looks = [ALIVE, "", ALIVE, ""]
+        assert target.action()._follow({}, screen(), Cancelled()) == DONE
+        assert target.looks == [""]
+
     def test_a_connection_that_breaks_is_made_anew_and_the_run_goes_on(self, target: Target, shown: Shown) -> None:
         target.answers = [{"following": RUN}, DONE]
         target.looks = [ALIVE, GONE, GONE, ALIVE, ""]

@@ -141,7 +141,7 @@ class TestMeasuring:
 
 def test_tables_are_counted_from_many_threads(progress: Progress) -> None:
     progress.expect(400)
-    threads = [threading.Thread(target=lambda: [progress.table_done("t") for _ in range(100)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [progress.table_done("t") for _time in range(100)]) for _thread in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
