@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.progress._run_files
 #: Stands for a module: it divides itself; one half waits, the other works.
 MODULE = """
 import json, os, signal, sys, time
+sys.path.insert(0, sys.argv[3])
+import conftest  # offers the collection
 from ansible_collections.dbops.postgres.plugins.module_utils.progress import _own_process, _run_files
 from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 run = _run_files.RunFiles(os.path.join(_run_files.root(), "aa"), "aa", "backup", "h", {}, "d", "alice", "2026-11-23T03:00:00Z")
@@ -44,11 +45,18 @@ print(json.dumps({"changed": True}))
 @pytest.fixture(autouse=True)
 def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
 
 
 def start(wait: float, work: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", MODULE, str(wait), work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    argv = [sys.executable, "-c", MODULE, str(wait), work, str(Path(__file__).resolve().parents[2])]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: t.Callable[[], t.Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, t.Any]:
@@ -63,10 +71,7 @@ def the_run() -> RunFiles:
 
 
 def ended(run: RunFiles) -> RunFiles:
-    deadline = time.monotonic() + 20
-    while run.alive:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not run.alive)
     return run
 
 
@@ -82,10 +87,7 @@ def test_short_work_has_ended_when_the_one_that_waits_answers() -> None:
 def test_long_work_goes_on_when_the_one_that_was_started_is_gone() -> None:
     said = answer(start(0.1, "time.sleep(1.5)"))
     assert (said["ended"], said["alive"], said["result"]) == (False, True, "")
-    deadline = time.monotonic() + 10
-    while the_run().standing()["phase"] != "backup: dump":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: the_run().standing()["phase"] == "backup: dump")
     assert json.loads(ended(the_run()).result()) == {"changed": True}
     assert Path(the_run().path(_run_files.RESULT)).stat().st_size < 100
 
@@ -107,8 +109,7 @@ def test_it_has_neither_terminal_nor_session_of_the_one_that_started_it() -> Non
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_the_end_of_the_one_that_waits_is_not_its_end(number: int) -> None:
     process = start(20, "time.sleep(1)")
-    while not _run_files.known_runs():
-        time.sleep(0.02)
+    wait_until(_run_files.known_runs)
     process.send_signal(number)
     process.communicate(timeout=20)
     assert json.loads(ended(the_run()).result()) == {"changed": True}
@@ -118,8 +119,7 @@ def test_the_end_of_the_one_that_waits_is_not_its_end(number: int) -> None:
 def test_what_the_one_that_waits_is_told_to_do_reaches_it(number: int) -> None:
     """Where Ansible works without SSH, a job that is cancelled signals this process."""
     process = start(20, "signal.signal(%d, lambda *_: (print('told'), sys.exit(1))); open(run.path('ready'), 'w'); time.sleep(20)" % number)
-    while not (_run_files.known_runs() and Path(the_run().path("ready")).exists()):
-        time.sleep(0.02)
+    wait_until(lambda: _run_files.known_runs() and Path(the_run().path("ready")).exists())
     process.send_signal(number)
     assert answer(process)["result"] == "told"
 
