@@ -24,6 +24,9 @@ from traffic import holding, waiting_for_locks
 #: A person sees something new at least so often.
 MOST_SECONDS = 10
 
+#: Python keeps back what it writes into a file.
+AT_ONCE = {"PYTHONUNBUFFERED": "1"}
+
 LINE = re.compile(r"\[chat-production\] backup: dump, [\d.a-z ]+: \d of 5 tables, .*?MB")
 
 
@@ -53,7 +56,7 @@ def large(v2: None, production: Server) -> None:
 def held(controller: Controller, server: Server) -> Iterator[Started]:
     """A backup that waits in the middle, until this ends."""
     with holding(server, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
-        started = controller.start("backup", "-l", "production", env={"USER": "alice"})
+        started = controller.start("backup", "-l", "production", env={"USER": "alice", **AT_ONCE})
         wait_until(lambda: any(query.startswith("LOCK TABLE") for query in waiting_for_locks(server)))
         yield started
 
@@ -66,7 +69,7 @@ def is_followed(started: Started) -> bool:
 def test_a_job_says_how_far_it_is_and_a_second_terminal_too(
     large: None, controller: Controller, stack: Stack, production: Server, hand: Hand
 ) -> None:
-    backing_up = controller.start("backup", "-l", "production", env={"USER": "alice", "PYTHONUNBUFFERED": "1"})
+    backing_up = controller.start("backup", "-l", "production", env={"USER": "alice", **AT_ONCE})
     seen: list[tuple[float, str]] = []
     with paused_dump(production, hand):
         begun = time.monotonic()
@@ -77,7 +80,7 @@ def test_a_job_says_how_far_it_is_and_a_second_terminal_too(
                 seen.append((time.monotonic(), lines[-1]))
             time.sleep(0.2)
         looked = controller.run("progress", "-l", "production", dbops_progress_follow=False)
-        following = controller.start("progress", "-l", "production", env={"PYTHONUNBUFFERED": "1"})
+        following = controller.start("progress", "-l", "production", env=AT_ONCE)
         wait_until(lambda: is_followed(following))
     done = backing_up.wait()
     assert done.ok, done.output
@@ -125,7 +128,7 @@ def test_whoever_types_the_same_line_again_is_attached(
         refused = controller.run("backup", "-l", "production")
         assert "is busy: backup by alice" in refused.message, "somebody may be looking still"
         time.sleep(16)
-        again = controller.start("backup", "-l", "production")
+        again = controller.start("backup", "-l", "production", env=AT_ONCE)
         wait_until(lambda: is_followed(again), 60)
     done = again.wait()
     assert done.ok, done.output
