@@ -36,10 +36,10 @@ display = Display()
 _TERMINAL = sys.stdout.isatty() and not any(os.environ.get(name) for name in ("AWX_ISOLATED_DATA_DIR", "CI", "GITHUB_ACTIONS"))
 
 #: Seconds that a module may take before anything is told of it, in a terminal and elsewhere.
-_QUIET, _QUIET_WITHOUT_TERMINAL = 1.5, 8.0
+_QUIET, _QUIET_WITHOUT_TERMINAL = 1.5, 7.0
 
 #: Seconds between two lines, where each stays.
-_BETWEEN_LINES = 8.0
+_BETWEEN_LINES = 7.0
 
 #: Seconds between two looks: more often in the beginning, since most operations are short.
 _SHORTEST, _LONGEST = 0.2, 2.0

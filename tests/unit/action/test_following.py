@@ -131,7 +131,7 @@ class TestFollowing:
         assert target.action()._follow({}, screen(), Cancelled()) == DONE
         assert target.asked[1] == {"token": "t1", "only_known": True}
         assert shown.lines[0] == "[chat-production] " + LINE["line"]
-        assert len(shown.lines) == pytest.approx(target.now / 8, abs=2)
+        assert len(shown.lines) == pytest.approx(target.now / 7, abs=2)
         assert set(target.commands[:-1]) == {
             "touch -c -- '/home/de ploy/x/seen'; cat -- /proc/4711/stat '/home/de ploy/x/standing.json' 2>/dev/null"
         }
