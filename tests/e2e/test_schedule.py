@@ -85,6 +85,23 @@ def test_it_runs_by_itself(v2: None, host: SystemdHost, pip: list[str], controll
     assert host.run("systemctl", "--user", "list-timers", "--all", "dbops:*", "--no-legend").stdout.strip() == ""
 
 
+def test_two_jobs_at_once_wait_for_each_other(
+    v2: None, host: SystemdHost, pip: list[str], controller: Controller, stack: Stack, production: Server
+) -> None:
+    """Nobody is there to start the second one again: it waits for the lock, and both end well."""
+    host.as_root("loginctl", "enable-linger", "deploy")
+    backup = {"at": "03:00", "run": ["backup"]}
+    done = schedule(controller, host, {"first": backup, "second": backup}, dbops_schedule_pip=pip)
+    assert done.ok, done.output
+    before = stack.backups(production)
+    names = [f"dbops:chat-production:{name}.service" for name in ("first", "second")]
+    host.run("systemctl", "--user", "start", *names)  # a oneshot unit's start ends with it, and fails with it
+    made = [name for name in stack.backups(production) if name not in before]
+    assert len(made) == 2 and [entry["result"] for entry in journal(stack, production)[-2:]] == ["ok", "ok"], made
+    assert left_behind(stack) == []
+    assert schedule(controller, host, {}).ok
+
+
 def test_a_job_that_fails_is_a_unit_that_has_failed(
     v2: None, host: SystemdHost, pip: list[str], controller: Controller, stack: Stack, production: Server
 ) -> None:

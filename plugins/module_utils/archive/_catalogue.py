@@ -88,8 +88,8 @@ class Archive:
         return path
 
     def publish(self, work: str, manifest: Manifest) -> Backup:
-        """Checksum, write the manifest, see everything on the disk, then give the folder its final name."""
-        manifest = replace(manifest, files=tuple(checksum_files(work)))
+        """Checksum what is not yet, write the manifest, see everything on the disk, then give the folder its final name."""
+        manifest = replace(manifest, files=manifest.files or tuple(checksum_files(work)))
         write_file(os.path.join(work, MANIFEST), json.dumps(sealed(manifest), indent=1, sort_keys=True) + "\n")
         for folder, _folders, _files in os.walk(work, topdown=False):
             sync(folder)

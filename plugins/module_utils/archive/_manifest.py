@@ -280,12 +280,15 @@ def _without_compression(path: str) -> str:
     return stem if extension in _COMPRESSED else path
 
 
-def checksum_files(folder: str) -> t.Iterator[FileEntry]:
+def checksum_files(folder: str) -> list[FileEntry]:
+    """See every file on the disk, readable by nobody else, and sum it."""
+    entries = []
     for path in relative_files(folder):
         full = os.path.join(folder, path)
         os.chmod(full, 0o600)
         sync(full)
-        yield FileEntry(path, os.path.getsize(full), sha256(full))
+        entries.append(FileEntry(path, os.path.getsize(full), sha256(full)))
+    return entries
 
 
 def sealed(manifest: Manifest) -> dict[str, t.Any]:

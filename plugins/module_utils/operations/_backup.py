@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _dump
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import folder_size
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import FORMAT_ENCRYPTED, Backup, Manifest
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import FORMAT_ENCRYPTED, Backup, Manifest, checksum_files
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_description import SnapshotReaders, describe_contents
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -104,7 +104,10 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
         connection.cursor().execute("COMMIT")
     operation.enter("backup: verify")
     operation.progress.expect(len(manifest.tables))
-    _dump.read_in_full(tools, work)
+    with ThreadPoolExecutor(1) as beside:
+        summing = beside.submit(checksum_files, work)  # what pg_restore has just read is read from memory
+        _dump.read_in_full(tools, work)
+        manifest = replace(manifest, files=tuple(summing.result()))
     restorable = check_restorable(operation, work, manifest.schema_fingerprint, options.check_restorable)
     manifest = _encrypted(operation, work, replace(manifest, restorable=restorable))
     operation.enter("backup: publish")
@@ -120,7 +123,7 @@ def _encrypted(operation: Operation, work: str, manifest: Manifest) -> Manifest:
         return manifest
     operation.enter("backup: encrypt")
     operation.age().encrypt(work)
-    return replace(manifest, recipients=recipients, format=FORMAT_ENCRYPTED)
+    return replace(manifest, recipients=recipients, format=FORMAT_ENCRYPTED, files=tuple(checksum_files(work)))
 
 
 def _sequences_now(operation: Operation, database: str) -> dict[str, int | None] | None:
