@@ -31,6 +31,7 @@ import measure  # noqa: E402
 import offsite_copies  # noqa: E402
 import preview  # noqa: E402
 import report  # noqa: E402
+import risk  # noqa: E402
 from controller import Controller  # noqa: E402
 from measure import Results  # noqa: E402
 from stack import Stack, provide  # noqa: E402
@@ -76,6 +77,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "offsite": lambda: offsite_copies.copies(stack, controller, megabytes),
         "schedule": lambda: offsite_copies.scheduling(controller),
         "migrate": lambda: measure.migration(controller),
+        "risk": lambda: risk.risks(stack, controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "offsite other": lambda: _offsite_of_other_data(stack, controller, megabytes // 2, known),
         "reset": lambda: preview.measure_resets(stack, controller, rounds),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 #: Key -> the goal, and what it says in English and Japanese. A goal is the most that is good, but for these:
-AT_LEAST = {"corrupt_found", "diagnose_found", "reset_success_with_backends"}
+AT_LEAST = {"corrupt_found", "risk_catalogue_found", "diagnose_found", "reset_success_with_backends"}
 FIGURES: dict[str, tuple[float | None, str, str]] = {
     "backup_time_ratio": (
         0.5,
@@ -113,7 +113,18 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "状態の確認: 50 データベースを1回で(同時に 10、秒)",
     ),
     "plan_seconds": (2, "Plan in the sandbox, seconds", "サンドボックスでのプラン(秒)"),
+    "plan_seconds_300_tables": (5, "The same, with 300 tables, seconds", "同上、300 テーブルの場合(秒)"),
     "plan_seconds_3000_tables": (25, "The same, with 3,000 tables, seconds", "同上、3,000 テーブルの場合(秒)"),
+    "risk_catalogue_found": (
+        1,
+        "Risk: share of a catalogue of hazardous migrations that is found at the right level, on small tables and on large and busy ones",
+        "危険度: 危険なマイグレーションの一覧のうち、小さい表でも大きく忙しい表でも正しい段階で見つけた割合",
+    ),
+    "risk_false_alarms": (
+        0,
+        "Risk: harmless migrations that raise an alarm, of at least 40",
+        "危険度: 40 以上の無害なマイグレーションのうち、誤って警告した数",
+    ),
     "diagnose_seconds": (None, "Diagnose: a look at everything, the plan included, seconds", "診断: プランを含む全体の調査(秒)"),
     "diagnose_found": (
         1,

@@ -82,6 +82,34 @@ options:
     type: str
     choices: [stop, warn]
     default: stop
+  plan:
+    description:
+      - Fingerprint of the plan that somebody has approved, or at least its first 12 digits, as M(dbops.postgres.migration_plan) shows it.
+      - The run plans again, and goes on only where that is the very same. Else it says what differs, and touches nothing.
+    type: str
+  plan_document:
+    description: The same, as the whole plan that was written into a file. It must not have been edited.
+    type: dict
+  plan_max_age:
+    description: Hours after which an approved plan is too old.
+    type: float
+    default: 24.0
+  approval:
+    description:
+      - Which migrations need an approved plan (O(plan)). V(required) is all, V(risky) those whose risk is C(high) or C(destructive), V(never) none.
+      - V(auto) is V(risky) where the environment is production, else V(never).
+    type: str
+    choices: [auto, required, risky, never]
+    default: auto
+  risk_accepted:
+    description: Risks that are accepted, as in M(dbops.postgres.migration_plan).
+    type: list
+    elements: dict
+    default: []
+  look_up_seconds:
+    description: Seconds that all questions about the live rows may take together. V(0) asks none, and says so.
+    type: float
+    default: 10.0
 """
 
 EXAMPLES = r"""
@@ -101,6 +129,15 @@ EXAMPLES = r"""
     backup_dir: /opt/backups/chat-production
     backends: [chat-backend]
     runner: [/app/backend, migrate]
+
+- name: Do exactly what was planned and approved
+  dbops.postgres.migration:
+    container: chat-postgres-prod
+    database: chat
+    backup_dir: /opt/backups/chat-production
+    backends: [chat-backend]
+    plan: 2c26b46b68ffc68f
+    approval: required
 """
 
 RETURN = r"""
@@ -136,6 +173,10 @@ runner:
     command: [/app/backend, migrate]
     image: chat-backend:2
     image_id: sha256:5e0f
+risk:
+  description: What the plan means for this database, as RV(dbops.postgres.migration_plan#module:risk) describes it.
+  returned: success
+  type: dict
 backup:
   description: The backup that was made before, as RV(dbops.postgres.backup#module:backup) describes it.
   returned: when something was migrated
@@ -201,6 +242,7 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import AUTO, NEVER, REQUIRED, RISKY, ApprovalOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
 
 ARGUMENT_SPEC = {
@@ -217,15 +259,26 @@ ARGUMENT_SPEC = {
     "conflicts": {"type": "str", "choices": ["stop", "warn"], "default": "stop"},
 }
 
+APPROVAL_SPEC = {
+    "plan": {"type": "str"},
+    "plan_document": {"type": "dict"},
+    "plan_max_age": {"type": "float", "default": 24.0},
+    "approval": {"type": "str", "choices": [AUTO, REQUIRED, RISKY, NEVER], "default": AUTO},
+    "risk_accepted": {"type": "list", "elements": "dict", "default": []},
+    "look_up_seconds": {"type": "float", "default": 10.0},
+}
+
 
 def migration(operation: Operation, params: dict[str, t.Any]) -> Result:
     given = {name: params[name] for name in ARGUMENT_SPEC}
     given.update(runner=tuple(params["runner"]), image=params["image"] or "", state_tables=tuple(params["state_tables"]))
-    return migrate(operation, MigrationOptions(**given))
+    approval = ApprovalOptions(params["plan"] or "", params["plan_document"], params["approval"], params["plan_max_age"] * 3600)
+    accepted = tuple(params["risk_accepted"])
+    return migrate(operation, MigrationOptions(**given, accepted=accepted, look_up_seconds=params["look_up_seconds"], approval=approval))
 
 
 def main() -> None:
-    module = DbopsModule(operation="migrate", risk=Risk.FORWARD, argument_spec=ARGUMENT_SPEC)
+    module = DbopsModule(operation="migrate", risk=Risk.FORWARD, argument_spec={**ARGUMENT_SPEC, **APPROVAL_SPEC})
     module.run(migration)
 
 

@@ -23,7 +23,7 @@ AFTER = {**BEFORE, "reactions": 0}
 def psql(stack: Stack, url: str, statement: str) -> dict[str, object]:
     """A migration runner in one line: psql, in the database's own image."""
     runner = ["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--dbname", url, "--command", statement]
-    return {"dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": runner}
+    return {"dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": runner, "dbops_migrate_approval": "never"}
 
 
 def url_of(server: Server, host: str = "") -> str:

@@ -24,6 +24,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._files impo
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import (
     MANIFEST,
     Backup,
+    FileEntry,
     Manifest,
     checksum_files,
     read_backup,
@@ -87,9 +88,12 @@ class Archive:
         os.mkdir(path, 0o700)
         return path
 
-    def publish(self, work: str, manifest: Manifest) -> Backup:
-        """Checksum what is not yet, write the manifest, see everything on the disk, then give the folder its final name."""
-        manifest = replace(manifest, files=manifest.files or tuple(checksum_files(work)))
+    def publish(self, work: str, manifest: Manifest, summed: t.Sequence[FileEntry] = ()) -> Backup:
+        """Checksum, write the manifest, see everything on the disk, then give the folder its final name.
+
+        :param summed: what ``checksum_files`` has said of these very files, where that was done beside something else.
+        """
+        manifest = replace(manifest, files=tuple(summed or checksum_files(work)))
         write_file(os.path.join(work, MANIFEST), json.dumps(sealed(manifest), indent=1, sort_keys=True) + "\n")
         for folder, _folders, _files in os.walk(work, topdown=False):
             sync(folder)

@@ -140,7 +140,9 @@ def failed_operation(history: History) -> dict[str, t.Any] | None:
 
 
 def _never_began(entry: dict[str, t.Any]) -> bool:
-    """A restore that ended while it looked at what it was given: a mistake at the keyboard is no state of the database."""
+    """A restore that ended while it looked at what it was given: a mistake at the keyboard is no state of the database. Nor is a plan."""
+    if entry.get("operation") == "plan":
+        return True
     return entry["result"] == "failed" and entry.get("operation") == "restore" and set(entry.get("phases") or ()) <= {"restore: check"}
 
 

@@ -107,11 +107,11 @@ def make_backup(operation: Operation, options: BackupOptions) -> Backup:
     with ThreadPoolExecutor(1) as beside:
         summing = beside.submit(checksum_files, work)  # what pg_restore has just read is read from memory
         _dump.read_in_full(tools, work)
-        manifest = replace(manifest, files=tuple(summing.result()))
+        summed = summing.result()
     restorable = check_restorable(operation, work, manifest.schema_fingerprint, options.check_restorable)
     manifest = _encrypted(operation, work, replace(manifest, restorable=restorable))
     operation.enter("backup: publish")
-    backup = operation.archive.publish(work, manifest)
+    backup = operation.archive.publish(work, manifest, () if manifest.recipients else summed)
     operation.give_away("backup")
     return backup
 
@@ -123,7 +123,7 @@ def _encrypted(operation: Operation, work: str, manifest: Manifest) -> Manifest:
         return manifest
     operation.enter("backup: encrypt")
     operation.age().encrypt(work)
-    return replace(manifest, recipients=recipients, format=FORMAT_ENCRYPTED, files=tuple(checksum_files(work)))
+    return replace(manifest, recipients=recipients, format=FORMAT_ENCRYPTED)
 
 
 def _sequences_now(operation: Operation, database: str) -> dict[str, int | None] | None:

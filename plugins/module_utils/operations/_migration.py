@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
     Runner,
-    command_of,
     failure_of,
-    find_runner,
     last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, require_positive, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import (
+    ApprovalOptions,
+    approval_facts,
+    find_approved,
+    require_approval,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import (
+    LIMIT,
+    Planned,
+    PlanningOptions,
+    extent,
+    make_sound_plan,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts import broken_branches, losses_text
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts, render_plan
-from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, render_plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
     Snapshot,
     brief,
@@ -37,14 +48,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
     tables,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
-from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup
-
-#: The variable that sets the runner's time limit.
-_LIMIT = "dbops_migrate_timeout"
 
 
 @dataclass(frozen=True)
@@ -65,37 +73,42 @@ class MigrationOptions:
     state_tables: tuple[str, ...] = ()
     health_timeout: float = 60
     conflicts: str = "stop"
+    accepted: tuple[t.Mapping[str, t.Any], ...] = ()
+    look_up_seconds: float = 10
+    approval: ApprovalOptions = field(default_factory=ApprovalOptions)
+
+    @property
+    def planning(self) -> PlanningOptions:
+        return PlanningOptions(self.runner, self.image, self.timeout, self.state_tables, self.accepted, self.look_up_seconds)
 
 
 def migrate(operation: Operation, options: MigrationOptions) -> Result:
     """Plan; in check mode stop there; else do what was planned, and nothing if that is nothing."""
     require_positive(options.lock_timeout)
-    _database.require(operation.maintenance, operation.database)
-    runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
-    plan = make_plan(operation, runner, options.state_tables, options.timeout)
-    require_sound(plan, runner, options)
-    if plan.swallowed:
-        operation.warnings.append(
-            "'%s' went on although the server refused something of it in the sandbox: %s. Look whether the rest is what you want."
-            % (runner.command, plan.swallowed)
-        )
+    approved = find_approved(operation, options.approval)
+    planned = make_sound_plan(operation, options.planning)
+    plan, runner = planned.plan, planned.runner
     diff = {"prepared": render_plan(plan, operation.database, runner.command)}
-    facts: dict[str, t.Any] = {
-        "plan": plan_facts(plan),
-        "runner": {"command": list(runner.argv), "image": runner.image, "image_id": runner.image_id},
-    }
+    facts = planned.facts()
     if plan.empty:
         return Result(
             False,
             ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)],
             facts,
             diff,
-            _journal(plan, runner),
+            planned.journal(),
         )
+    require_approval(operation, planned, approved, options.approval)
     _settle_conflicts(operation, plan, runner, options)
     if operation.check_mode:
         return Result(
-            True, ["Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, _extent(plan))], facts, diff
+            True,
+            [
+                "Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, extent(plan)),
+                *_told.lines(planned.assessment),
+            ],
+            facts,
+            diff,
         )
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
@@ -105,26 +118,8 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     refused = watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
-    return _report(operation, plan, runner, backup, facts, diff, refused.not_known)
-
-
-def require_sound(plan: Plan, runner: Runner, options: MigrationOptions) -> None:
-    """:raises DbopsError: where the runner already fails in the sandbox; the target was not touched then."""
-    trouble = failure_of(runner, plan.outcome, options.timeout, _LIMIT)
-    if trouble:
-        raise DbopsError(
-            "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched."
-            % (trouble, last_lines(plan.outcome) or "(nothing)"),
-            output=plan.outcome.output,
-            plan=plan_facts(plan),
-        )
-    if plan.empty and plan.swallowed:
-        raise DbopsError(
-            "'%s' ends without an error, but does nothing: in a sandbox with the same schema the server refused %s. Mend the migration, or"
-            " what it needs, then run this again. The database was not touched." % (runner.command, plan.swallowed),
-            output=plan.outcome.output,
-            plan=plan_facts(plan),
-        )
+    report = _report(operation, planned, backup, facts, diff, refused.not_known)
+    return replace(report, journal={**report.journal, **approval_facts(approved)})
 
 
 def _settle_conflicts(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions) -> None:
@@ -174,7 +169,7 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
             after = _read(operation)
         except DbopsError as error:  # interrupted, or engine or server failed: say all the same what became of the schema
             raise DbopsError("%s %s" % (error.message, _state_now(operation, plan, backup)), **error.details) from None
-        if not failure_of(runner, outcome, options.timeout, _LIMIT):
+        if not failure_of(runner, outcome, options.timeout, LIMIT):
             _require_as_planned(operation, plan, runner, outcome, after, backup)
             operation.warnings += waits
             return seconds, watched
@@ -226,7 +221,7 @@ def _failure(
     return DbopsError(
         "The migration failed: %s.%s It says: %s. %s"
         % (
-            failure_of(runner, outcome, options.timeout, _LIMIT),
+            failure_of(runner, outcome, options.timeout, LIMIT),
             waited,
             last_lines(outcome) or "(nothing)",
             _state(operation, plan, after, backup),
@@ -282,26 +277,26 @@ def _see_backends_well(operation: Operation, options: MigrationOptions, backup: 
 
 def _report(
     operation: Operation,
-    plan: Plan,
-    runner: Runner,
+    planned: Planned,
     backup: Backup | None,
     facts: dict[str, t.Any],
     diff: dict[str, str],
     not_known: list[str],
 ) -> Result:
+    plan, runner = planned.plan, planned.runner
     before, after = tables(plan.before), tables(plan.after)
     healthy = [container.name for container in operation.target.backends if container.in_service]
     errors = facts["backend_errors"]
     summary = [
         "Migrated database '%s' with '%s' in %s: %s."
-        % (operation.database, runner.command, duration_text(facts["runner_seconds"]), _extent(plan)),
+        % (operation.database, runner.command, duration_text(facts["runner_seconds"]), extent(plan)),
         "Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)),
         _way_back(operation, backup),
         "Backends: %s. New error lines in their logs: %d." % (", ".join(healthy) or "none runs", len(errors)),
         *not_known,
     ]
     facts = dict(facts, tables_before=before, tables_after=after)
-    journal = dict(_journal(plan, runner), backup=backup.manifest.id if backup else None)
+    journal = dict(planned.journal(), backup=backup.manifest.id if backup else None)
     return Result(True, summary + errors, facts, diff, journal)
 
 
@@ -309,26 +304,3 @@ def _tables_named(before: list[str], after: list[str]) -> str:
     new, gone = sorted(set(after) - set(before)), sorted(set(before) - set(after))
     parts = (["new: " + ", ".join(new)] if new else []) + (["gone: " + ", ".join(gone)] if gone else [])
     return " (%s)" % "; ".join(parts) if parts else ""
-
-
-def _extent(plan: Plan) -> str:
-    change = plan.change
-    parts = [count_text(len(plan.statements), "statement")]
-    parts += ["%d objects added" % len(change.added)] if change.added else []
-    parts += ["%d removed" % len(change.removed)] if change.removed else []
-    parts += ["%d changed" % len(change.changed)] if change.changed else []
-    parts += ["%d of them write rows" % len(plan.data_statements)] if plan.data_statements else []
-    return ", ".join(parts)
-
-
-def _journal(plan: Plan, runner: Runner) -> dict[str, t.Any]:
-    facts = plan_facts(plan)
-    return {
-        "plan_fingerprint": facts["fingerprint"],
-        "schema_before": facts["schema_before"],
-        "schema_after": facts["schema_after"],
-        "image": runner.image,
-        "image_id": runner.image_id,
-        "runner": list(runner.argv),
-        "backend": runner.container.name,
-    }

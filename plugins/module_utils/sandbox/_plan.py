@@ -5,8 +5,8 @@
 """What a migration would do, by observation: the runner runs in a sandbox, and what it does there is the plan.
 
 Works for any runner in any language. Event triggers tell which objects a statement touched, which strong locks it held and
-which tables it rewrote (https://www.postgresql.org/docs/current/event-triggers.html); the server's log gives every statement,
-since no event trigger sees an UPDATE or a TRUNCATE; the catalogue before and after tells what changed.
+which tables it rewrote (``_observation``); the server's log gives every statement, since no event trigger sees an UPDATE or a
+TRUNCATE; the catalogue before and after tells what changed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from __future__ import annotations
 import hashlib
 import json
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, Runner, run_in_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import open_with_live_schema, state_tables
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import REWRITE, Record, forget, observe, seen, strongest
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import mark_begin, mark_end, read_between_marks
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _statements
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
+from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects, read_objects
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import sql, value
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
-    OBSERVATION_SCHEMA,
     Difference,
     Snapshot,
     difference,
@@ -36,54 +38,31 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
-#: Locks that make readers or writers wait (https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES).
-_OBSERVE = """
-CREATE SCHEMA {schema};
-CREATE TABLE {schema}.seen (id bigserial PRIMARY KEY, query text, kind text, object text, locks text[]);
-CREATE FUNCTION {schema}.strong_locks() RETURNS text[] LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $body$
-    SELECT coalesce(array_agg(DISTINCT format('%s on %s', l.mode, l.relation::regclass)), '{{}}')
-    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-    WHERE l.pid = pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p', 'm')
-      AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, '{schema}'::regnamespace)
-      AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-$body$;
-CREATE FUNCTION {schema}.on_command() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
-BEGIN
-    INSERT INTO {schema}.seen (query, kind, object, locks)
-    SELECT current_query(), lower(c.command_tag), c.object_identity, {schema}.strong_locks() FROM pg_event_trigger_ddl_commands() c;
-END $body$;
-CREATE FUNCTION {schema}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
-BEGIN
-    INSERT INTO {schema}.seen (query, kind, object, locks)
-    SELECT current_query(), 'drop ' || d.object_type, d.object_identity, {schema}.strong_locks()
-    FROM pg_event_trigger_dropped_objects() d WHERE d.original AND NOT d.is_temporary;
-END $body$;
-CREATE FUNCTION {schema}.on_rewrite() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
-BEGIN
-    INSERT INTO {schema}.seen (query, kind, object, locks)
-    VALUES (current_query(), 'rewrite', pg_event_trigger_table_rewrite_oid()::regclass::text, {schema}.strong_locks());
-END $body$;
-CREATE EVENT TRIGGER dbops_command ON ddl_command_end EXECUTE FUNCTION {schema}.on_command();
-CREATE EVENT TRIGGER dbops_drop ON sql_drop EXECUTE FUNCTION {schema}.on_drop();
-CREATE EVENT TRIGGER dbops_rewrite ON table_rewrite EXECUTE FUNCTION {schema}.on_rewrite();
-GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
-"""
-
 
 @dataclass(frozen=True)
 class PlannedStatement:
-    """One statement that the runner executed, as it was sent. ``rewrites``: tables whose files are written anew, under lock."""
+    """One statement that the runner executed, as it was sent. ``rewrites``: tables whose files are written anew, under lock.
+
+    ``held``: the strongest lock that its transaction had on each table by then, by the table's oid; ``transaction``: statements with the
+    same number were one transaction.
+    """
 
     sql: str
     kind: str
     objects: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
     rewrites: tuple[str, ...] = ()
+    held: dict[int, str] = field(default_factory=dict)
+    transaction: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a migration would do. ``state_changed``: the runner's own tables whose contents changed; ``failed``: what the server refused."""
+    """What a migration would do. ``state_changed``: the runner's own tables whose contents changed; ``failed``: what the server refused.
+
+    ``objects``: of the sandbox, before and after; ``again``: what a second run of the same runner would still change there;
+    ``left_open``: what it did in a transaction that it never ended; ``runner``: the image's id, and the command.
+    """
 
     statements: tuple[PlannedStatement, ...]
     before: Snapshot
@@ -91,6 +70,10 @@ class Plan:
     state_changed: tuple[str, ...]
     outcome: Outcome
     failed: tuple[_statements.Failed, ...] = ()
+    objects: tuple[Objects, Objects] = (Objects(), Objects())
+    again: tuple[PlannedStatement, ...] = ()
+    left_open: tuple[str, ...] = ()
+    runner: tuple[str, ...] = ()
 
     @property
     def change(self) -> Difference:
@@ -112,32 +95,93 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the statements and both schemas, 64 hexadecimal digits."""
-        facts = [[statement.sql for statement in self.statements], fingerprint(self.before), fingerprint(self.after)]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        """SHA-256, 64 hexadecimal digits: the same only for the same statements on the same schema by the same runner of the same image."""
+        facts = [(statement.kind, statement.sql) for statement in self.statements]
+        return _fingerprint(facts, fingerprint(self.before), self.runner)
 
 
-def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequence[str], timeout: float) -> Plan:
-    """Run the runner in a sandbox with the target's schema. The outcome may be a failure: look at it."""
+def _fingerprint(statements: t.Iterable[tuple[str, str]], schema_before: str, runner: t.Sequence[str]) -> str:
+    """Comments do not count, nor what a runner writes into its own tables, such as times."""
+    texts = [
+        [_statements.without_strings(single) if kind == "state" else single for single in _statements.split_statements(text)]
+        for kind, text in statements
+    ]
+    return hashlib.sha256(json.dumps([texts, schema_before, list(runner)]).encode()).hexdigest()
+
+
+def fingerprint_of_facts(plan: t.Mapping[str, t.Any], runner: t.Mapping[str, t.Any]) -> str:
+    """The fingerprint of a plan that was written down (``plan_facts``), from what stands there."""
+    statements = [(str(item.get("kind")), str(item.get("sql"))) for item in plan.get("statements") or ()]
+    return _fingerprint(statements, str(plan.get("schema_before")), [str(runner.get("image_id")), *map(str, runner.get("command") or ())])
+
+
+def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequence[str], timeout: float, twice: bool = False) -> Plan:
+    """Run the runner in a sandbox with the target's schema. The outcome may be a failure: look at it.
+
+    :param twice: run it again there where it changed something, to see whether it is content then.
+    """
     names = tuple(STATE_TABLES) + tuple(further_state_tables)
     with open_with_live_schema(operation, "plan", names, _statements.LOG_OPTIONS) as (sandbox, before):
         with sandbox.session() as connection:
-            execute(connection, _OBSERVE.format(schema=OBSERVATION_SCHEMA))
-            state_before = _state_contents(connection, names)
-            mark_begin(connection)
-        operation.enter("plan: runner")
-        outcome = run_in_sandbox(operation.docker, runner, "dbops-%s-plan" % operation.run_id, operation.labels, sandbox.network, timeout)
-        operation.enter("plan: read")
-        with sandbox.session() as connection:
-            mark_end(connection)
-            after = read_snapshot(connection)
-            state_after = _state_contents(connection, names)
-            seen = _seen(connection)
-            own_tables = {table for _schema, table in state_tables(connection, names)}
-        log = read_between_marks(operation, sandbox)
-        statements = _planned(_statements.read_log(log), seen, own_tables)
+            objects = read_objects(connection)
+            observe(connection)
+        found = _run(operation, sandbox, runner, names, timeout, "plan")
+        plan = Plan(
+            found.statements,
+            before,
+            found.after,
+            found.state_changed,
+            found.outcome,
+            found.failed,
+            (objects, found.objects),
+            left_open=found.left_open,
+            runner=(runner.image_id, *runner.argv),
+        )
+        if twice and not plan.empty and found.outcome.rc == 0:
+            with sandbox.session() as connection:
+                forget(connection)
+            plan = replace(plan, again=_wanted_again(_run(operation, sandbox, runner, names, timeout, "plan-again")))
+    return plan
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one run of the runner in a sandbox left there."""
+
+    statements: tuple[PlannedStatement, ...]
+    after: Snapshot
+    objects: Objects
+    state_changed: tuple[str, ...]
+    outcome: Outcome
+    failed: tuple[_statements.Failed, ...]
+    left_open: tuple[str, ...]
+
+
+def _run(operation: Operation, sandbox: Sandbox, runner: Runner, names: t.Sequence[str], timeout: float, purpose: str) -> _Found:
+    with sandbox.session() as connection:
+        state_before = _state_contents(connection, names)
+        mark_begin(connection)
+    operation.enter("plan: runner")
+    container = "dbops-%s-%s" % (operation.run_id, purpose)
+    outcome = run_in_sandbox(operation.docker, runner, container, operation.labels, sandbox.network, timeout)
+    operation.enter("plan: read")
+    with sandbox.session() as connection:
+        mark_end(connection)
+        after = read_snapshot(connection)
+        objects = read_objects(connection)
+        state_after = _state_contents(connection, names)
+        records = seen(connection)
+        own_tables = {table for _schema, table in state_tables(connection, names)}
+    log = read_between_marks(operation, sandbox)
     changed = sorted(name for name in set(state_before) | set(state_after) if state_before.get(name) != state_after.get(name))
-    return Plan(statements, before, after, tuple(changed), outcome, tuple(_statements.read_failures(log)))
+    statements = planned_statements(_statements.read_log(log), records, own_tables)
+    left_open = tuple(executed.sql.strip() for executed in _statements.read_left_open(log))
+    return _Found(statements, after, objects, tuple(changed), outcome, tuple(_statements.read_failures(log)), left_open)
+
+
+def _wanted_again(found: _Found) -> tuple[PlannedStatement, ...]:
+    """Of a second run, what did define something; what a server passes over (``IF NOT EXISTS``) no event trigger has seen."""
+    return tuple(statement for statement in found.statements if statement.kind == "schema" and statement.objects)
 
 
 def _state_contents(connection: Connection, names: t.Sequence[str]) -> dict[str, str]:
@@ -152,32 +196,24 @@ def _state_contents(connection: Connection, names: t.Sequence[str]) -> dict[str,
     return contents
 
 
-def _seen(connection: Connection) -> dict[str, list[tuple[str, str, tuple[str, ...]]]]:
-    """What the event triggers recorded: ``{text that was sent: [(kind, object, locks)]}``."""
-    seen: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
-    query_seen = sql.SQL("SELECT query, kind, coalesce(object, ''), locks FROM {}.seen ORDER BY id").format(
-        sql.Identifier(OBSERVATION_SCHEMA)
-    )
-    for query, kind, name, locks in rows(connection, query_seen):
-        seen.setdefault(query.strip(), []).append((kind, name, tuple(locks)))
-    return seen
-
-
-def _planned(
-    executed: list[_statements.Executed], seen: dict[str, list[tuple[str, str, tuple[str, ...]]]], own_tables: t.Collection[str]
+def planned_statements(
+    executed: list[_statements.Executed], seen_by_text: dict[str, list[Record]], own_tables: t.Collection[str]
 ) -> tuple[PlannedStatement, ...]:
+    """What was executed, with what the event triggers have seen of each text."""
     planned = []
     for item in executed:
-        records = seen.get(item.sql.strip(), [])
+        records = seen_by_text.get(item.sql.strip(), [])
         kind = _kind(item.sql, bool(records), own_tables)
         if kind:
             planned.append(
                 PlannedStatement(
                     sql=item.sql.strip(),
                     kind=kind,
-                    objects=_distinct("%s %s" % (what, name) for what, name, _locks in records if what != "rewrite"),
-                    locks=_distinct(lock for _what, _name, locks in records for lock in locks),
-                    rewrites=_distinct(name for what, name, _locks in records if what == "rewrite"),
+                    objects=_distinct("%s %s" % (record.kind, record.object) for record in records if record.kind != REWRITE),
+                    locks=_distinct(lock for record in records for lock in record.locks),
+                    rewrites=_distinct(record.object for record in records if record.kind == REWRITE),
+                    held=strongest(pair for record in records for pair in record.held.items()),
+                    transaction=item.transaction,
                 )
             )
     return tuple(planned)

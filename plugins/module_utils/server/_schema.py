@@ -28,7 +28,7 @@ Snapshot = t.Dict[str, str]
 OBSERVATION_SCHEMA = "dbops_observation"
 
 
-def _user(catalogue: str, oid: str) -> str:
+def users_own(catalogue: str, oid: str) -> str:
     """The condition that an object (in schema ``n``) is a user's own, not the system's, an extension's or ours."""
     return (
         f"n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '{OBSERVATION_SCHEMA}') AND NOT EXISTS"
@@ -64,7 +64,7 @@ _QUERIES = (
     f"""
 SELECT format('schema %I', n.nspname), 'owner ' || quote_ident(pg_get_userbyid(n.nspowner)) || {_grants("n.nspacl", "n", "n.nspowner")}
 FROM pg_namespace n
-WHERE {_user("pg_namespace", "n.oid")}
+WHERE {users_own("pg_namespace", "n.oid")}
 """,
     # tables, views, sequences
     f"""
@@ -91,7 +91,7 @@ SELECT
                 AND d.deptype IN ('a', 'i')))
     || CASE WHEN c.relkind = 'S' THEN {_grants("c.relacl", "s", "c.relowner")} ELSE {_grants("c.relacl", "r", "c.relowner")} END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {_user("pg_class", "c.oid")}
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {users_own("pg_class", "c.oid")}
 """,
     # columns
     f"""
@@ -108,14 +108,14 @@ SELECT format('column %I.%I.%I', n.nspname, c.relname, a.attname),
         CASE WHEN a.attacl IS NOT NULL THEN 'grants ' || (SELECT string_agg(i::text, ' ' ORDER BY i::text) FROM unnest(a.attacl) i) END)
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'c') AND c.relpersistence <> 't' AND {_user("pg_class", "c.oid")}
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'c') AND c.relpersistence <> 't' AND {users_own("pg_class", "c.oid")}
 """,
     # constraints; "not null" is the column's
     f"""
 SELECT format('constraint %I on %s', k.conname, k.conrelid::regclass),
     pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' NOT VALID' END
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND {_user("pg_class", "c.oid")}
+WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND {users_own("pg_class", "c.oid")}
 """,
     # indexes; one that a failed CREATE INDEX CONCURRENTLY left is invalid
     f"""
@@ -123,20 +123,20 @@ SELECT format('index %s', i.indexrelid::regclass),
     concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END,
         CASE WHEN i.indisreplident THEN 'replica identity' END, CASE WHEN i.indisclustered THEN 'clustered' END)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE {_user("pg_class", "c.oid")}
+WHERE {users_own("pg_class", "c.oid")}
 """,
     # triggers
     f"""
 SELECT format('trigger %I on %s', g.tgname, g.tgrelid::regclass),
     concat_ws(' ', pg_get_triggerdef(g.oid), CASE WHEN g.tgenabled <> 'O' THEN 'enabled ' || g.tgenabled::text END)
 FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT g.tgisinternal AND {_user("pg_class", "c.oid")}
+WHERE NOT g.tgisinternal AND {users_own("pg_class", "c.oid")}
 """,
     # rules; a view's own is its definition
     f"""
 SELECT format('rule %I on %s', r.rulename, r.ev_class::regclass), pg_get_ruledef(r.oid)
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE r.rulename <> '_RETURN' AND {_user("pg_class", "c.oid")}
+WHERE r.rulename <> '_RETURN' AND {users_own("pg_class", "c.oid")}
 """,
     # row security policies
     f"""
@@ -146,7 +146,7 @@ SELECT format('policy %I on %s', p.polname, p.polrelid::regclass),
             SELECT CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END AS who FROM unnest(p.polroles) r) w),
         'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE {_user("pg_class", "c.oid")}
+WHERE {users_own("pg_class", "c.oid")}
 """,
     # functions, procedures, aggregates
     f"""
@@ -155,7 +155,7 @@ SELECT format('%s %s', CASE WHEN p.prokind = 'p' THEN 'procedure' WHEN p.prokind
         THEN (SELECT concat_ws(' ', g.aggtransfn, g.aggfinalfn, g.aggtranstype::regtype, g.agginitval) FROM pg_aggregate g WHERE g.aggfnoid = p.oid)
         ELSE pg_get_functiondef(p.oid) END || {_grants("p.proacl", "f", "p.proowner")}
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE {_user("pg_proc", "p.oid")}
+WHERE {users_own("pg_proc", "p.oid")}
 """,
     # types: enumerations, domains, ranges, composites
     f"""
@@ -167,7 +167,7 @@ SELECT format('type %s', t.oid::regtype), 'owner ' || quote_ident(pg_get_userbyi
     WHEN 'r' THEN 'range of ' || (SELECT r.rngsubtype::regtype::text FROM pg_range r WHERE r.rngtypid = t.oid)
     ELSE 'composite' END
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')) AND {_user("pg_type", "t.oid")}
+WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')) AND {users_own("pg_type", "t.oid")}
 """,
     # extensions
     """
@@ -179,13 +179,13 @@ WHERE e.extname <> 'plpgsql'
     f"""
 SELECT format('event trigger %I', e.evtname), concat_ws(' ', 'on', e.evtevent, e.evttags::text, 'execute', e.evtfoid::regprocedure, 'enabled', e.evtenabled)
 FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE {_user("pg_event_trigger", "e.oid")}
+WHERE {users_own("pg_event_trigger", "e.oid")}
 """,
     # extended statistics
     f"""
 SELECT format('statistics %I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid)
 FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
-WHERE {_user("pg_statistic_ext", "s.oid")}
+WHERE {users_own("pg_statistic_ext", "s.oid")}
 """,
     # publications
     """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LOG_LINE_PREFIX = "dbops|%p|"
 
@@ -61,14 +61,19 @@ _SCHEMA = re.compile(
     r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b",
     re.IGNORECASE,
 )
+_PASSWORD = re.compile(r"(\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Executed:
-    """One text that a client sent and the server executed; it may hold several statements."""
+    """One text that a client sent and the server executed; it may hold several statements.
+
+    ``transaction``: the same number for all texts of one transaction; one that stands alone has its own.
+    """
 
     session: int
     sql: str
+    transaction: int = 0
 
 
 @dataclass
@@ -100,6 +105,12 @@ def read_log(text: str) -> list[Executed]:
     """The texts that were executed and not rolled back, in order."""
     done, _sessions = _follow(text)
     return [executed for _position, executed in sorted(done, key=lambda item: item[0])]
+
+
+def read_left_open(text: str) -> list[Executed]:
+    """What was executed in transactions that nobody ended: the server rolled it back when the client went."""
+    _done, sessions = _follow(text)
+    return [executed for session in sessions for executed in session.left_open() if _changes(executed.sql)]
 
 
 def read_failures(text: str, entry: re.Pattern[str] = _ENTRY) -> list[Failed]:
@@ -135,6 +146,7 @@ class _Session:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._open = False
+        self._begun = 0
         self._failed = False
         self._pending: list[tuple[int, Executed]] = []
         self._savepoints: list[tuple[str, int]] = []
@@ -172,8 +184,11 @@ class _Session:
     def execute(self, position: int, executed: Executed, done: list[tuple[int, Executed]]) -> None:
         self.settle(done)
         for statement in split_statements(executed.sql):
-            self._control(statement.upper().rstrip("; \n\t").split(), done)
-        self._last = (position, executed)
+            self._control(statement.upper().rstrip("; \n\t").split(), done, position)
+        self._last = (position, replace(executed, transaction=self._begun if self._open else position))
+
+    def left_open(self) -> list[Executed]:
+        return [executed for _position, executed in self._pending] if self._open and not self._failed else []
 
     def settle(self, done: list[tuple[int, Executed]]) -> None:
         """The statement before this one had no error."""
@@ -185,10 +200,11 @@ class _Session:
             done.append(self._last)
         self._last = None
 
-    def _control(self, words: list[str], done: list[tuple[int, Executed]]) -> None:
+    def _control(self, words: list[str], done: list[tuple[int, Executed]], position: int) -> None:
         first = words[0] if words else ""
         if first == "BEGIN" or words[:2] == ["START", "TRANSACTION"]:
             self._open, self._failed, self._pending, self._savepoints, self._uncaught = True, False, [], [], []
+            self._begun = position
         elif first == "SAVEPOINT" and len(words) > 1:
             self._savepoints.append((words[1], len(self._pending)))
         elif first == "RELEASE" and self._savepoints:
@@ -259,7 +275,7 @@ def split_statements(text: str) -> list[str]:
 
 def _inside_atomic_body(text: str) -> bool:
     """Whether a function's ``BEGIN ATOMIC`` body is still open (https://www.postgresql.org/docs/current/sql-createfunction.html)."""
-    text = _without_strings(text).strip()
+    text = without_strings(text).strip()
     if not _ATOMIC.match(text):
         return False
     return len(re.findall(r"\b(?:BEGIN\s+ATOMIC|CASE)\b", text, re.IGNORECASE)) > len(re.findall(r"\bEND\b", text, re.IGNORECASE))
@@ -294,12 +310,17 @@ def changes_data(statement: str) -> bool:
         return True
     if re.match(r"DO\b", statement, re.IGNORECASE):
         return bool(_DATA_INSIDE.search(statement))
-    return bool(re.match(r"(?:SELECT|WITH|EXPLAIN)\b", statement, re.IGNORECASE) and _DATA_INSIDE.search(_without_strings(statement)))
+    return bool(re.match(r"(?:SELECT|WITH|EXPLAIN)\b", statement, re.IGNORECASE) and _DATA_INSIDE.search(without_strings(statement)))
 
 
 def changes_schema(statement: str) -> bool:
     """Whether a single statement is one of those that define or rebuild objects."""
     return bool(_SCHEMA.match(statement)) and not re.match(r"^CREATE\s+(?:GLOBAL\s+|LOCAL\s+)?TEMP", statement, re.IGNORECASE)
+
+
+def without_passwords(text: str) -> str:
+    """As it may be shown: what a statement sets as a role's password is masked."""
+    return _PASSWORD.sub(r"\1'***'", text)
 
 
 def _changes(text: str) -> bool:
@@ -309,12 +330,12 @@ def _changes(text: str) -> bool:
 def written_tables(statement: str) -> set[str]:
     """The last parts of the names of the tables that a data statement writes, unquoted; empty where they cannot be told."""
     found = set()
-    for one, several in _DATA_TARGET.findall(_without_strings(statement)):
+    for one, several in _DATA_TARGET.findall(without_strings(statement)):
         for name in re.findall(_NAME, one) if one else re.findall(_NAME, re.sub(r"(?i)\bONLY\b", "", several)):
             last: str = re.findall(r'"(?:[^"]|"")+"|[\w$]+', name)[-1]
             found.add(last[1:-1].replace('""', '"') if last.startswith('"') else last.lower())
     return found
 
 
-def _without_strings(statement: str) -> str:
+def without_strings(statement: str) -> str:
     return re.sub(r"'(?:[^']|'')*'", "''", statement)

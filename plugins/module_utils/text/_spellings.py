@@ -43,6 +43,7 @@ def _percent(value: str) -> set[str]:
         quote(value, safe="", errors="surrogatepass"),
         quote(value, errors="surrogatepass"),
         quote_plus(value, errors="surrogatepass"),
+        "".join("%%%02X" % byte for byte in value.encode("utf-8", "surrogatepass")),  # some programs encode every byte
     }
     return encoded | {re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), text) for text in encoded}
 

@@ -36,6 +36,7 @@ EXPECTED = {
     "database_reset": ("reset", Risk.DISPOSABLE),
     "database_status": ("status", Risk.READ),
     "migration": ("migrate", Risk.FORWARD),
+    "migration_plan": ("plan", Risk.ASIDE),
     "operation_progress": ("progress", Risk.READ),
     "preview_branch_info": ("preview_status", Risk.READ),
     "restore": ("restore", Risk.OVERWRITE),

@@ -97,6 +97,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("database_status", lambda monkeypatch, folder, _check: test_status.Stage(monkeypatch, folder).look()),
     ("database_reset", lambda monkeypatch, folder, check: test_reset.Stage(monkeypatch, folder).reset(check_mode=check)),
     ("migration", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).migrate(check_mode=check)),
+    ("migration_plan", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).plan_only(check)),
     ("operation_progress", _progress),
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),
     ("restore", _restore),

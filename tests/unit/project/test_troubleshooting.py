@@ -42,6 +42,7 @@ SENTENCES = {
     "lost",
     "gone",
     "still_lost",
+    "_refusal",
 }
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}

@@ -27,6 +27,7 @@ HANDED_OVER = f"__dbops_{SHARED_ROLE}_"
 #: Shared variables whose name begins like a role's own.
 SHARED_IN_SPITE_OF_PREFIX = {
     "dbops_backup_dir",  # where every operation finds and keeps backups
+    "dbops_plan_timeout",  # of the looks; role plan has the migration's variables
 }
 
 #: A task that needs one of these holds logic that belongs in a module.

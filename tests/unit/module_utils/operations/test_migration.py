@@ -18,8 +18,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._process imp
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched
-from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration, _planning
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import PlanningOptions, plan_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Failed
@@ -58,12 +60,12 @@ class Stage:
         self.refused: list[Failed] = []
         self.refused_unknown = ""
         self.plan = Plan((ADD,), BEFORE, AFTER, (), GOOD)
+        self.assessment = Assessment()
         self.sick: list[str] = []
         self.sick_before: list[str] = []
         self.clock = FakeClock()
         self.folder = folder
         for name, stand_in in (
-            ("make_plan", lambda *_arguments: self.plan),
             ("require_space", lambda _operation: self.journal.append("space")),
             ("make_backup", self._back_up),
             ("run_watched", self._run),
@@ -71,6 +73,8 @@ class Stage:
             ("time", self.clock),
         ):
             monkeypatch.setattr(_migration, name, stand_in)
+        monkeypatch.setattr(_planning, "make_plan", lambda *_arguments, **_options: self.plan)
+        monkeypatch.setattr(_planning, "assess", lambda *_arguments: self.assessment)
         monkeypatch.setattr(_health, "sick", lambda _docker, _backends: self.sick_before)
         monkeypatch.setattr(_health, "unhealthy", lambda _docker, _backends, _seconds, _before=(): self.sick)
 
@@ -85,13 +89,19 @@ class Stage:
             raise outcome
         return Watched(outcome, self.waits.pop(0) if self.waits else [], self.refused, [], self.refused_unknown)
 
-    def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
+    def begin(self, check_mode: bool = False, environment: str = "production") -> Operation:
         connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
         docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
         self.operation = operation(
             self.folder, connection, docker, backends=(BACKEND,), risk=Risk.FORWARD, check_mode=check_mode, environment=environment
         )
-        return migrate(self.operation, MigrationOptions(("ent",), **options))
+        return self.operation
+
+    def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
+        return migrate(self.begin(check_mode, environment), MigrationOptions(("ent",), **options))
+
+    def plan_only(self, check_mode: bool = False) -> Result:
+        return plan_migration(self.begin(check_mode), PlanningOptions(("ent",)))
 
 
 @pytest.fixture
@@ -168,7 +178,10 @@ def test_check_mode_ends_after_the_plan(stage: Stage) -> None:
     result = stage.migrate(check_mode=True)
     assert result.changed
     assert stage.journal == []
-    assert result.summary == ["Would migrate database 'chat' with '/app/backend migrate': 1 statement, 1 objects added."]
+    assert result.summary == [
+        "Would migrate database 'chat' with '/app/backend migrate': 1 statement, 1 objects added.",
+        "Risk for this database: none.",
+    ]
 
 
 def test_check_mode_and_run_show_the_same_diff_and_plan(stage: Stage) -> None:

@@ -7,15 +7,24 @@
 from __future__ import annotations
 
 import contextlib
+import types
 import typing as t
 from dataclasses import replace
 
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _plan, _runner_log
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _observation, _plan, _runner_log
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import Record
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import (
+    Plan,
+    PlannedStatement,
+    fingerprint_of_facts,
+    plan_facts,
+    render_plan,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._runner_log import read_between_marks
+from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Executed, Failed, read_log
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
@@ -35,6 +44,7 @@ ADD = PlannedStatement(
 UPDATE = PlannedStatement("UPDATE users SET name = 'x'", "data")
 STATE = PlannedStatement("INSERT INTO alembic_version VALUES (2)", "state")
 DONE = Outcome(0, "", "")
+RUNNER = types.SimpleNamespace(image_id="sha256:backend", argv=("/app/backend", "migrate"))
 
 
 def plan(*statements: PlannedStatement, before: dict | None = None, after: dict | None = None, state: tuple = ()) -> Plan:
@@ -71,18 +81,38 @@ def test_any_change_of_schema_rows_or_state_is_something_to_migrate(full: Plan) 
     assert not full.empty
 
 
-def test_the_fingerprint_covers_statements_and_both_schemas() -> None:
+def test_the_fingerprint_covers_statements_schema_and_runner() -> None:
     base = plan(ADD, after=NAMED)
-    others = [plan(UPDATE, after=NAMED), plan(ADD), plan(ADD, before=NAMED, after=NAMED), plan(ADD, ADD, after=NAMED)]
+    others = [
+        plan(UPDATE, after=NAMED),
+        plan(ADD, before=NAMED),
+        plan(ADD, ADD, after=NAMED),
+        replace(base, runner=("sha256:other", "migrate")),
+    ]
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 5
-    assert plan(ADD, after=dict(reversed(list(NAMED.items())))).fingerprint == base.fingerprint
+    commented = replace(ADD, sql=ADD.sql + " /* trace=1 */ -- by hand")
+    assert plan(commented, after=NAMED).fingerprint == base.fingerprint
+    assert (
+        plan(ADD, replace(STATE, sql="INSERT INTO x VALUES ('09:00')")).fingerprint
+        == plan(ADD, replace(STATE, sql="INSERT INTO x VALUES ('10:00')")).fingerprint
+    )
+
+
+def test_what_was_written_down_has_the_fingerprint_that_it_says() -> None:
+    made = replace(plan(ADD, STATE, after=NAMED), runner=("sha256:backend", "/app/backend", "migrate"))
+    runner = {"image_id": "sha256:backend", "command": ["/app/backend", "migrate"]}
+    facts = plan_facts(made)
+    assert fingerprint_of_facts(facts, runner) == facts["fingerprint"] == made.fingerprint
+    assert fingerprint_of_facts({**facts, "statements": facts["statements"][:1]}, runner) != made.fingerprint
+    assert fingerprint_of_facts(facts, {**runner, "image_id": "sha256:other"}) != made.fingerprint
+    assert fingerprint_of_facts({}, {}) != made.fingerprint
 
 
 # --- from the log to the plan ---------------------------------------------------------------------------------------------
 
 
 def planned(*texts: str, seen: dict | None = None, own: t.Collection[str] = ()) -> list[tuple[str, str]]:
-    found = _plan._planned([Executed(7, text) for text in texts], seen or {}, own)
+    found = _plan.planned_statements([Executed(7, text) for text in texts], seen or {}, own)
     return [(statement.kind, statement.sql) for statement in found]
 
 
@@ -111,26 +141,32 @@ def test_a_text_that_also_writes_other_rows_is_data(text: str) -> None:
 
 
 def test_what_an_event_trigger_saw_is_schema_whatever_it_looks_like() -> None:
-    seen = {
-        "SELECT add_column()": [("alter table", "public.users", ("AccessExclusiveLock on public.users",)), ("rewrite", "public.users", ())]
-    }
-    [found] = _plan._planned([Executed(7, " SELECT add_column() ")], seen, ())
-    assert found == PlannedStatement(
-        "SELECT add_column()", "schema", ("alter table public.users",), ("AccessExclusiveLock on public.users",), ("public.users",)
-    )
+    held = {7: "AccessExclusiveLock"}
+    locks = ("AccessExclusiveLock on public.users",)
+    seen = {"SELECT add_column()": [Record("alter table", "public.users", locks, held), Record("rewrite", "public.users")]}
+    [found] = _plan.planned_statements([Executed(7, " SELECT add_column() ")], seen, ())
+    assert found == PlannedStatement("SELECT add_column()", "schema", ("alter table public.users",), locks, ("public.users",), held)
 
 
 def test_locks_and_objects_are_named_once() -> None:
-    seen = {"X": [("alter table", "a", ("L on a", "L on b")), ("alter table", "a", ("L on a",))]}
-    [found] = _plan._planned([Executed(7, "X")], seen, ())
+    seen = {"X": [Record("alter table", "a", ("L on a", "L on b")), Record("alter table", "a", ("L on a",))]}
+    [found] = _plan.planned_statements([Executed(7, "X")], seen, ())
     assert (found.objects, found.locks) == (("alter table a",), ("L on a", "L on b"))
 
 
 def test_what_the_triggers_recorded_is_read_by_the_text_that_was_sent() -> None:
     connection = FakeConnection(
-        {".seen": [(" CREATE TABLE a () ", "create table", "public.a", ["L on a"]), ("CREATE TABLE a ()", "rewrite", "public.a", [])]}
+        {
+            ".seen": [
+                (" CREATE TABLE a () ", "create table", "public.a", ["ShareLock on a"], [[7, "AccessExclusiveLock"], [7, "ShareLock"]]),
+                ("CREATE TABLE a ()", "rewrite", "public.a", [], []),
+            ]
+        }
     )
-    assert _plan._seen(connection) == {"CREATE TABLE a ()": [("create table", "public.a", ("L on a",)), ("rewrite", "public.a", ())]}
+    held = {7: "AccessExclusiveLock"}
+    assert _observation.seen(connection) == {
+        "CREATE TABLE a ()": [Record("create table", "public.a", ("ShareLock on a",), held), Record("rewrite", "public.a")]
+    }
 
 
 # --- the log of the sandbox -----------------------------------------------------------------------------------------------
@@ -247,8 +283,9 @@ def test_a_plan_as_data_holds_json_types_only() -> None:
 
 def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     journal: list[str] = []
-    inside = FakeConnection({".seen": [("CREATE TABLE a ()", "create table", "public.a", ["L on a"])]})
+    inside = FakeConnection({".seen ORDER": [("CREATE TABLE a ()", "create table", "public.a", ["L on a"], [])]})
     digests = [{"public.alembic_version": "1"}, {"public.alembic_version": "2"}]
+    objects = [Objects(), Objects(schemas={1: "a"})]
 
     class Played:
         container = container("sandbox")
@@ -265,11 +302,15 @@ def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.Mon
     docker.texts = {"sandbox-id": LOG + "\n"}
     monkeypatch.setattr(_plan, "open_with_live_schema", lambda *_arguments: contextlib.nullcontext((Played(), USERS)))
     monkeypatch.setattr(_plan, "read_snapshot", lambda _connection: NAMED)
+    monkeypatch.setattr(_plan, "read_objects", lambda _connection: objects.pop(0))
     monkeypatch.setattr(_plan, "_state_contents", lambda _connection, _names: digests.pop(0))
     monkeypatch.setattr(_plan, "state_tables", lambda _connection, _names: [("public", "alembic_version")])
     monkeypatch.setattr(_plan, "run_in_sandbox", run)
-    found = _plan.make_plan(operation(docker=docker), t.cast(t.Any, None), ("my_migrations",), 60)
+    found = _plan.make_plan(operation(docker=docker), t.cast(t.Any, RUNNER), ("my_migrations",), 60)
     assert journal == ["dbops-%s-plan" % RUN, "dbops-sandbox", "SELECT %s"]  # the begin is marked before the runner starts
     assert (found.before, found.after, found.state_changed, found.outcome) == (USERS, NAMED, ("public.alembic_version",), DONE)
-    assert found.statements == (PlannedStatement("CREATE TABLE a ()", "schema", ("create table public.a",), ("L on a",)),)
+    assert [(item.sql, item.objects, item.locks) for item in found.statements] == [
+        ("CREATE TABLE a ()", ("create table public.a",), ("L on a",))
+    ]
+    assert found.objects == (Objects(), Objects(schemas={1: "a"}))
     assert "CREATE EVENT TRIGGER" in inside.statements[0]

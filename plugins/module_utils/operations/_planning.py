@@ -1,0 +1,178 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a migration would do, and what that means for this database; written down, so that somebody can approve exactly that."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
+    Runner,
+    command_of,
+    failure_of,
+    find_runner,
+    last_lines,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity, _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_passwords
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
+
+#: The variable that sets the runner's time limit.
+LIMIT = "dbops_migrate_timeout"
+
+#: Hexadecimal digits of a fingerprint that a person types.
+SHORT = 16
+
+#: Statements, and characters of each, that a person reads on a screen.
+_MOST, _WIDEST = 30, 150
+
+
+@dataclass(frozen=True)
+class PlanningOptions:
+    """``image``: empty for the running backend's; ``timeout``: seconds for the runner. ``accepted``: risks, as the inventory has them;
+    ``look_up_seconds``: for all questions about the live rows together, 0 asks none."""
+
+    runner: tuple[str, ...]
+    image: str = ""
+    timeout: float = 600
+    state_tables: tuple[str, ...] = ()
+    accepted: tuple[t.Mapping[str, t.Any], ...] = ()
+    look_up_seconds: float = 10
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sound plan, the runner that it was made with, and what it means."""
+
+    plan: Plan
+    runner: Runner
+    assessment: Assessment
+
+    def facts(self) -> dict[str, t.Any]:
+        """For a result."""
+        runner = {"command": list(self.runner.argv), "image": self.runner.image, "image_id": self.runner.image_id}
+        return {"plan": plan_facts(self.plan), "runner": runner, "risk": _told.facts(self.assessment)}
+
+    def journal(self) -> dict[str, t.Any]:
+        """For the journal: what a migration is recognised by later."""
+        return {
+            "plan_fingerprint": self.plan.fingerprint,
+            "schema_before": fingerprint(self.plan.before),
+            "schema_after": fingerprint(self.plan.after),
+            "risk": self.assessment.level.word,
+            "image": self.runner.image,
+            "image_id": self.runner.image_id,
+            "runner": list(self.runner.argv),
+            "backend": self.runner.container.name,
+        }
+
+
+def make_sound_plan(operation: Operation, options: PlanningOptions) -> Planned:
+    """Plan, and judge what it means.
+
+    :raises DbopsError: where the runner already fails in the sandbox; the target was not touched then.
+    """
+    accepted = parse_acceptances(options.accepted)
+    _database.require(operation.maintenance, operation.database)
+    runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
+    first = _first_look(operation)
+    plan = _as_shown(operation, make_plan(operation, runner, options.state_tables, options.timeout, twice=True))
+    _require_sound(plan, runner, options.timeout)
+    if plan.swallowed:
+        operation.warnings.append(
+            "'%s' went on although the server refused something of it in the sandbox: %s. Look whether the rest is what you want."
+            % (runner.command, plan.swallowed)
+        )
+    if plan.empty:
+        return Planned(plan, runner, Assessment())
+    operation.enter("plan: judge")
+    with operation.session(read_only=True) as connection:
+        return Planned(plan, runner, assess(connection, plan, first, accepted, options.look_up_seconds))
+
+
+def _as_shown(operation: Operation, plan: Plan) -> Plan:
+    """Without secrets from the beginning: what is written down has the fingerprint of what was planned."""
+    shown = [replace(item, sql=operation.redactor.text(without_passwords(item.sql))) for item in plan.statements]
+    return replace(plan, statements=tuple(shown))
+
+
+def _first_look(operation: Operation) -> _activity.Look | None:
+    """What goes on in the tables is what changes between this look and the one after the plan."""
+    try:
+        with operation.session(read_only=True) as connection:
+            return _activity.look(connection)
+    except Interrupted:
+        raise
+    except DbopsError:
+        return None
+
+
+def _require_sound(plan: Plan, runner: Runner, timeout: float) -> None:
+    trouble = failure_of(runner, plan.outcome, timeout, LIMIT)
+    if trouble:
+        raise DbopsError(
+            "The migration would fail: in a sandbox with the same schema %s. It says: %s. The database was not touched."
+            % (trouble, last_lines(plan.outcome) or "(nothing)"),
+            output=plan.outcome.output,
+            plan=plan_facts(plan),
+        )
+    if plan.empty and plan.swallowed:
+        raise DbopsError(
+            "'%s' ends without an error, but does nothing: in a sandbox with the same schema the server refused %s. Mend the migration, or"
+            " what it needs, then run this again. The database was not touched." % (runner.command, plan.swallowed),
+            output=plan.outcome.output,
+            plan=plan_facts(plan),
+        )
+
+
+def plan_migration(operation: Operation, options: PlanningOptions) -> Result:
+    """The module's work: nothing is changed, the plan is written into the journal."""
+    planned = make_sound_plan(operation, options)
+    plan, runner = planned.plan, planned.runner
+    if plan.empty:
+        told = ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)]
+        return Result(False, told, planned.facts(), journal=planned.journal())
+    short = plan.fingerprint[:SHORT]
+    told = [
+        "Image '%s' would migrate database '%s' with '%s': %s." % (runner.image, operation.database, runner.command, extent(plan)),
+        *_numbered(plan),
+        *_told.lines(planned.assessment),
+        "The plan's fingerprint is %s. To do exactly this: %s" % (short, apply_command(operation, short)),
+    ]
+    return Result(False, told, planned.facts(), journal=planned.journal())
+
+
+def _numbered(plan: Plan) -> list[str]:
+    """The statements, as findings call them by number; the report and the result have all of them, in full."""
+    flat = [" ".join(statement.sql.split()) for statement in plan.statements]
+    told = ["%3d  %s" % (number, text[:_WIDEST] + "..." * (len(text) > _WIDEST)) for number, text in enumerate(flat[:_MOST], 1)]
+    return told + (["     and %s more" % count_text(len(flat) - _MOST, "statement")] if len(flat) > _MOST else [])
+
+
+def apply_command(operation: Operation, short: str) -> str:
+    return "ansible-playbook migrate.yml -l %s -e dbops_migrate_plan=%s" % (operation.evidence.host, short)
+
+
+def plan_command(operation: Operation) -> str:
+    return "ansible-playbook plan.yml -l %s" % operation.evidence.host
+
+
+def extent(plan: Plan) -> str:
+    """How much it is, in half a sentence."""
+    change = plan.change
+    parts = [count_text(len(plan.statements), "statement")]
+    parts += ["%d objects added" % len(change.added)] if change.added else []
+    parts += ["%d removed" % len(change.removed)] if change.removed else []
+    parts += ["%d changed" % len(change.changed)] if change.changed else []
+    parts += ["%d of them write rows" % len(plan.data_statements)] if plan.data_statements else []
+    return ", ".join(parts)
