@@ -267,6 +267,18 @@ class TestJobTemplates:
         again = awx.run("migrate", "production", blank("migrate"))
         assert (again.code, again.facts["changed"], again.facts["backup"]) == (0, False, ""), again.output
 
+    def test_a_workflow_does_what_its_plan_has_said(self, v1: None, awx: Awx, stack: Stack, production: Server) -> None:
+        """The artifacts of the first job are variables of the next one, which is how AWX hands them on."""
+        planned = awx.run("plan", "production", blank("migrate"))
+        assert (planned.code, planned.facts["operation"], planned.facts["changed"]) == (0, "plan", False), planned.output
+        other = {production.host: {**planned.facts, "plan": "0" * 64}}
+        refused = awx.run("migrate", "production", {**blank("migrate"), "dbops": other})
+        assert refused.code != 0 and "There is no plan '0000000000000000'" in refused.text
+        done = awx.run("migrate", "production", {**blank("migrate"), "dbops": planned.stats["dbops"], "dbops_migrate_approval": "required"})
+        assert (done.code, done.facts["plan"]) == (0, planned.facts["plan"]), done.output
+        after_a_backup = {production.host: {**done.facts, "operation": "backup"}}
+        assert awx.run("migrate", "production", {**blank("migrate"), "dbops": after_a_backup}).code == 0
+
     def test_a_preview_is_reset(self, v1: None, awx: Awx, stack: Stack, preview: Server) -> None:
         survey = {
             **blank("preview_reset"),

@@ -164,10 +164,10 @@ class TestJobTemplates:
             asked = [question for question in entry["survey_spec"]["spec"] if question["variable"] == "dbops_confirm"]
             assert all(question["required"] and question["default"] == "" for question in asked), name
 
-    def test_a_plan_is_a_job_of_type_check(self, templates: dict[str, dict[str, Any]]) -> None:
+    def test_a_plan_is_a_job_of_its_own(self, templates: dict[str, dict[str, Any]]) -> None:
         plan, migrate = templates["chat production, plan the migration"], templates["chat production, migrate"]
-        assert (plan["job_type"], plan["diff_mode"], migrate["job_type"]) == ("check", True, "run")
-        assert (plan["playbook"], plan["limit"]) == (migrate["playbook"], migrate["limit"])
+        assert (plan["job_type"], migrate["job_type"]) == ("run", "run")
+        assert (plan["playbook"], migrate["playbook"]) == ("plan.yml", "migrate.yml") and plan["limit"] == migrate["limit"]
 
 
 class TestCredentials:
@@ -204,7 +204,7 @@ class TestWorkflow:
             "job_template",
         ]
         templates = [made["job_template"][node["unified_job_template"]["name"]] for node in (plan, migrate)]
-        assert [template["job_type"] for template in templates] == ["check", "run"]
+        assert [template["job_type"] for template in templates] == ["run", "run"]
         assert plan["related"] == {"success_nodes": [{"identifier": approve["identifier"]}]}
         assert approve["related"] == {"success_nodes": [{"identifier": migrate["identifier"]}]}
         assert "related" not in migrate and entry["allow_simultaneous"] is False

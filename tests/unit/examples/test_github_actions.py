@@ -105,7 +105,7 @@ class TestPrepare:
 
 class TestBody:
     def test_a_plan_is_shown_as_it_is_without_colours(self) -> None:
-        text = report_plan.body("\x1b[0;32m+ CREATE TABLE a\x1b[0m\n" + RECAP.format(1), "production", "success", "https://run")
+        text = report_plan.body("\x1b[0;32m+ CREATE TABLE a\x1b[0m\n" + RECAP.format(1), [], "production", "success", "https://run")
         assert text.startswith(report_plan.mark("production"))
         assert "```text\n+ CREATE TABLE a\nPLAY RECAP" in text and "\x1b" not in text
         assert "https://run" in text and "Cut at" not in text
@@ -113,32 +113,28 @@ class TestBody:
     @pytest.mark.parametrize("length", [59_000, 59_700, 60_000, 60_001, 500_000])
     @pytest.mark.parametrize("line", ["CREATE TABLE a\n", "あ" * 40 + "\n", "one endless line "])
     def test_a_long_one_is_cut_at_60000_characters(self, length: int, line: str) -> None:
-        text = report_plan.body(line * (length // len(line)), "production", "success", "https://run")
+        text = report_plan.body(line * (length // len(line)), [], "production", "success", "https://run")
         assert len(text) <= 60_000
         assert text.count("```") == 2
         assert ("Cut at 60,000 characters" in text) == (length >= 60_000)
         assert length < 60_000 or len(text) > 59_800
 
     def test_nothing_in_the_plan_ends_its_frame(self) -> None:
-        text = report_plan.body("````\n@everyone\n````", "production", "success", "https://run")
+        text = report_plan.body("````\n@everyone\n````", [], "production", "success", "https://run")
         assert "\n`````text\n" in text and text.endswith("\n`````\n")
 
     def test_a_plan_that_failed_says_so(self) -> None:
-        assert "the plan failed (failure)" in report_plan.body("fatal", "production", "failure", "https://run")
+        assert "the plan failed (failure)" in report_plan.body("fatal", ["# an older one"], "production", "failure", "https://run")
 
-    @pytest.mark.parametrize(
-        ("output", "expected"),
-        [
-            (RECAP.format(0), False),
-            (RECAP.format(1), True),
-            (f"\x1b[0;33m{RECAP.format(12)}", True),
-            ("nothing ran", False),
-            ("x changed=1", False),
-        ],
-    )
-    def test_whether_there_is_something_to_migrate(self, output: str, expected: bool) -> None:
-        text = output if not output.startswith("\x1b") else output.replace("chat", "\x1b[0;33mchat").replace(" : ", "\x1b[0m : ")
-        assert report_plan.changed(text) is expected
+    def test_the_reports_are_shown_where_they_fit(self) -> None:
+        text = report_plan.body("printed", ["# first", "# second"], "production", "success", "https://run")
+        assert text.endswith("# first\n\n# second\n") and "printed" not in text
+        assert "printed" in report_plan.body("printed", ["x" * 60_000], "production", "success", "https://run")
+
+    def test_whether_there_is_something_to_migrate(self) -> None:
+        empty, full = ({"plan": {"empty": value, "fingerprint": "3f9a2c"}} for value in (True, False))
+        assert [report_plan.changed(plans) for plans in ([], [empty], [empty, full])] == [False, False, True]
+        assert [report_plan.fingerprint(plans) for plans in ([], [full], [full, full])] == ["", "3f9a2c", ""]
 
 
 class GitHub(http.server.ThreadingHTTPServer):
@@ -209,8 +205,10 @@ class TestComment:
         }
 
     def report(self, env: dict[str, str], tmp_path: Path, text: str) -> None:
-        (tmp_path / "plan.txt").write_text(text + RECAP.format(1))
-        report_plan.main(tmp_path / "plan.txt", env)
+        (tmp_path / "plan.txt").write_text("printed")
+        (tmp_path / "chat-production-3f9a2c.md").write_text(text)
+        (tmp_path / "chat-production-3f9a2c.json").write_text(json.dumps({"plan": {"empty": False, "fingerprint": "3f9a2c"}}))
+        report_plan.main(tmp_path / "plan.txt", tmp_path, env)
 
     def test_it_is_made_once_and_then_updated(self, github: GitHub, env: dict[str, str], tmp_path: Path) -> None:
         self.report(env, tmp_path, "first plan\n")
@@ -237,7 +235,7 @@ class TestComment:
     def test_the_summary_has_it_too_and_later_jobs_are_told(self, github: GitHub, env: dict[str, str], tmp_path: Path) -> None:
         self.report(env, tmp_path, "plan\n")
         assert (tmp_path / "summary").read_text() == github.comments[0]["body"]
-        assert (tmp_path / "output").read_text() == "changed=true\n"
+        assert (tmp_path / "output").read_text() == "changed=true\nplan=3f9a2c\n"
 
     def test_without_a_pull_request_there_is_only_the_summary(self, github: GitHub, env: dict[str, str], tmp_path: Path) -> None:
         del env["PULL_REQUEST"], env["GITHUB_TOKEN"]

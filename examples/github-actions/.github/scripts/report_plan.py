@@ -4,8 +4,9 @@
 
 """Shows a plan in the job's summary and, for a pull request, in one comment, which the next run updates.
 
-``report_plan.py FILE``: the file holds what ansible-playbook printed. Read from the environment: LIMIT, OUTCOME, what GitHub sets
-for every step, and PULL_REQUEST with GITHUB_TOKEN where there is one. Written: the step's output ``changed``.
+``report_plan.py FILE FOLDER``: the file holds what ansible-playbook printed, the folder the reports of plan.yml, one for each database. Read
+from the environment: LIMIT, OUTCOME, what GitHub sets for every step, and PULL_REQUEST with GITHUB_TOKEN where there is one. Written: the
+step's outputs ``changed`` and ``plan``, the fingerprint for the job that migrates (empty where there are several databases).
 """
 
 from __future__ import annotations
@@ -34,24 +35,39 @@ def mark(limit: str) -> str:
     return f"<!-- dbops.postgres plan: {limit} -->"
 
 
-def body(output: str, limit: str, outcome: str, run: str, most: int = MOST) -> str:
-    """The whole comment, never longer than that many characters."""
+def body(output: str, reports: list[str], limit: str, outcome: str, run: str, most: int = MOST) -> str:
+    """The whole comment, never longer than that many characters: the reports, or what was printed where there are none."""
+    head = f"{mark(limit)}\n### `{limit}`: {_verdict(outcome)}\n\n[The whole run]({run})\n\n"
+    if outcome == "success" and reports:
+        text = "\n\n".join(reports)
+        if len(head) + len(text) <= most:
+            return head + text + "\n"
+    return head + _framed(output, most - len(head))
+
+
+def _verdict(outcome: str) -> str:
+    return "what the migration would do" if outcome == "success" else f"the plan failed ({outcome})"
+
+
+def _framed(output: str, most: int) -> str:
     text = COLOUR.sub("", output).strip("\n")
     longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    verdict = "what the migration would do" if outcome == "success" else f"the plan failed ({outcome})"
-    head = f"{mark(limit)}\n### `{limit}`: {verdict}\n\n[The whole run]({run})\n\n{fence}text\n"
     tail = f"\n{fence}\n"
-    cut = f"{tail}\nCut at {most:,} characters; the whole run has all of it.\n"
-    if len(head) + len(text) + len(tail) <= most:
-        return head + text + tail
-    room = text[: max(0, most - len(head) - len(cut))]
-    return head + (room[: room.rfind("\n")] if "\n" in room else room) + cut
+    cut = f"{tail}\nCut at {MOST:,} characters; the whole run has all of it.\n"
+    first = f"{fence}text\n"
+    if len(first) + len(text) + len(tail) <= most:
+        return first + text + tail
+    room = text[: max(0, most - len(first) - len(cut))]
+    return first + (room[: room.rfind("\n")] if "\n" in room else room) + cut
 
 
-def changed(output: str) -> bool:
-    """Ansible ends with a line for each host, which counts the tasks that have changed something, or would."""
-    return any(int(count) for count in re.findall(r"^\S+\s*: ok=\d+\s+changed=(\d+)", COLOUR.sub("", output), re.MULTILINE))
+def changed(plans: list[dict[str, Any]]) -> bool:
+    return any(not plan["plan"]["empty"] for plan in plans)
+
+
+def fingerprint(plans: list[dict[str, Any]]) -> str:
+    return str(plans[0]["plan"]["fingerprint"]) if len(plans) == 1 else ""
 
 
 class PullRequest:
@@ -84,17 +100,19 @@ class PullRequest:
             return json.load(answer)
 
 
-def main(file: Path, env: Mapping[str, str]) -> None:
+def main(file: Path, folder: Path, env: Mapping[str, str]) -> None:
     output = file.read_text(encoding="utf-8", errors="replace")
+    reports = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))]
+    plans = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     run = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['GITHUB_RUN_ID']}"
-    text = body(output, env["LIMIT"], env["OUTCOME"], run)
+    text = body(output, reports, env["LIMIT"], env["OUTCOME"], run)
     with Path(env["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as summary:
         summary.write(text)
     with Path(env["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as outputs:
-        outputs.write(f"changed={json.dumps(changed(output))}\n")
+        outputs.write(f"changed={json.dumps(changed(plans))}\nplan={fingerprint(plans)}\n")
     if env.get("PULL_REQUEST"):
         PullRequest(env).report(env["LIMIT"], text)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), os.environ)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ)
