@@ -77,6 +77,37 @@ options:
     description: Seconds that all questions about the live rows may take together. V(0) asks none, and says so.
     type: float
     default: 10.0
+  gates:
+    description:
+      - The checklist before a migration, as data. Each gate that is named has to be open, and is shown with its evidence either way.
+      - C(backup) and C(proved) take C(hours), the most that the newest backup, or the newest that was restored and compared, may be old (26, 168).
+        C(preview) wants the very schema that comes of the migration to have run on the preview (O(previewed)). C(reviewed) wants an approved plan,
+        which only the migration knows.
+        C(window) takes C(time_zone), C(days), C(from), C(to) and C(holidays). C(load) takes the most C(sessions) at work, C(transactions) a second and
+        C(lag_seconds) of replicas. C(clean) wants no invalid index, nothing that a dead run has left, and no failed operation that nobody has finished.
+      - Not given, C(backup), C(preview) and C(clean) where the environment is production, else none.
+    type: dict
+  override:
+    description: Names of gates that may be closed this once, in the name of whoever runs this. It goes into the journal.
+    type: list
+    elements: str
+    default: []
+  reason:
+    description: Why a gate may be closed this once. Without it none may.
+    type: str
+  previewed:
+    description: What M(dbops.postgres.migration_info) says of the preview.
+    type: dict
+    suboptions:
+      host:
+        description: The preview's name in the inventory.
+        type: str
+      schemas:
+        description: The shapes of the schemas that it has been migrated to, and when.
+        type: dict
+      unknown:
+        description: Why that is not known.
+        type: str
 """
 
 EXAMPLES = r"""
@@ -134,6 +165,17 @@ runner:
     command: [/app/backend, migrate]
     image: chat-backend:2
     image_id: sha256:5e0f
+gates:
+  description: How each gate stands, with its evidence.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: backup
+      state: passed
+      evidence: The newest, 'chat_20261123_030000', is 5 h 12 min old; 26 h are allowed.
+      line: ""
+      reason: ""
 risk:
   description: What the plan means for this database.
   returned: success
@@ -190,6 +232,7 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._gate_options import GATES_SPEC, gate_options
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import PlanningOptions, plan_migration
 
 ACCEPTED = {
@@ -208,6 +251,7 @@ def plan(operation: Operation, params: dict[str, t.Any]) -> Result:
         state_tables=tuple(params["state_tables"]),
         accepted=tuple(params["risk_accepted"]),
         look_up_seconds=params["look_up_seconds"],
+        gates=gate_options(params),
     )
     return plan_migration(operation, options)
 
@@ -220,6 +264,7 @@ def main() -> None:
         "state_tables": {"type": "list", "elements": "str", "default": []},
         "risk_accepted": {"type": "list", "elements": "dict", "default": [], "options": ACCEPTED},
         "look_up_seconds": {"type": "float", "default": 10.0},
+        **GATES_SPEC,
     }
     module = DbopsModule(operation="plan", risk=Risk.ASIDE, argument_spec=spec)
     module.run(plan)

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, refusal
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import SHORT, Planned, apply_command, plan_command
@@ -103,16 +104,20 @@ def _require_young(operation: Operation, entry: t.Mapping[str, t.Any], max_age: 
         )
 
 
-def require_approval(operation: Operation, planned: Planned, approved: t.Mapping[str, t.Any] | None, options: ApprovalOptions) -> None:
-    """After planning: what would be done now is what was approved, or needs no approval.
+def require_ready(operation: Operation, planned: Planned, approved: t.Mapping[str, t.Any] | None, options: ApprovalOptions) -> None:
+    """After planning: what would be done now is what was approved, or needs no approval, and every gate is open.
 
-    :raises Refused: with the line to type; in check mode it is only said.
+    :raises Refused: with all that is in the way, and the lines to type; in check mode it is only said.
     """
-    refusal = _refusal(operation, planned, approved, options)
-    if refusal and operation.check_mode:
-        operation.warnings.append("A run would be refused. " + refusal)
-    elif refusal:
-        raise Refused(refusal, **planned.facts())
+    closed = filter(None, (_refusal(operation, planned, approved, options), _gates_refusal(operation, planned)))
+    refused = "\n".join(closed)
+    for gate in planned.gates:
+        if gate.state == OVERRULED:
+            operation.warnings.append("Gate '%s' was overruled (%s): %s" % (gate.name, gate.reason.rstrip("."), gate.evidence))
+    if refused and operation.check_mode:
+        operation.warnings.append("A run would be refused. " + refused)
+    elif refused:
+        raise Refused(refused, **planned.facts())
 
 
 def _refusal(operation: Operation, planned: Planned, approved: t.Mapping[str, t.Any] | None, options: ApprovalOptions) -> str:
@@ -143,6 +148,15 @@ def _refusal(operation: Operation, planned: Planned, approved: t.Mapping[str, t.
         "Refused to migrate '%s': %s, and no plan was named. Nothing was touched. Look at it with '%s', then do exactly that: %s"
         " Without anybody's look (dbops_migrate_approval is '%s'): -e dbops_migrate_approval=never"
         % (operation.database, why, plan_command(operation), apply_command(operation, short), needed)
+    )
+
+
+def _gates_refusal(operation: Operation, planned: Planned) -> str:
+    closed = refusal(planned.gates)
+    return (
+        "Refused to migrate '%s' by its gates (dbops_migrate_gates). Nothing was touched. %s" % (operation.database, closed)
+        if closed
+        else ""
     )
 
 

@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, require_positive, run_watched
@@ -24,7 +25,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._approva
     ApprovalOptions,
     approval_facts,
     find_approved,
-    require_approval,
+    require_ready,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -76,17 +77,18 @@ class MigrationOptions:
     accepted: tuple[t.Mapping[str, t.Any], ...] = ()
     look_up_seconds: float = 10
     approval: ApprovalOptions = field(default_factory=ApprovalOptions)
+    gates: GateOptions = field(default_factory=GateOptions)
 
     @property
     def planning(self) -> PlanningOptions:
-        return PlanningOptions(self.runner, self.image, self.timeout, self.state_tables, self.accepted, self.look_up_seconds)
+        return PlanningOptions(self.runner, self.image, self.timeout, self.state_tables, self.accepted, self.look_up_seconds, self.gates)
 
 
 def migrate(operation: Operation, options: MigrationOptions) -> Result:
     """Plan; in check mode stop there; else do what was planned, and nothing if that is nothing."""
     require_positive(options.lock_timeout)
     approved = find_approved(operation, options.approval)
-    planned = make_sound_plan(operation, options.planning)
+    planned = make_sound_plan(operation, options.planning, approved is not None)
     plan, runner = planned.plan, planned.runner
     diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     facts = planned.facts()
@@ -98,7 +100,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
             diff,
             planned.journal(),
         )
-    require_approval(operation, planned, approved, options.approval)
+    require_ready(operation, planned, approved, options.approval)
     _settle_conflicts(operation, plan, runner, options)
     if operation.check_mode:
         return Result(
@@ -106,6 +108,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
             [
                 "Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, extent(plan)),
                 *_told.lines(planned.assessment),
+                *map(str, planned.gates),
             ],
             facts,
             diff,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
     Runner,
@@ -16,13 +16,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     find_runner,
     last_lines,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence import evaluate
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, GateOptions, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity, _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_passwords
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Interrupted
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
@@ -48,41 +50,53 @@ class PlanningOptions:
     state_tables: tuple[str, ...] = ()
     accepted: tuple[t.Mapping[str, t.Any], ...] = ()
     look_up_seconds: float = 10
+    gates: GateOptions = field(default_factory=GateOptions)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A sound plan, the runner that it was made with, and what it means."""
+    """A sound plan, the runner that it was made with, what it means, and how the gates stand."""
 
     plan: Plan
     runner: Runner
     assessment: Assessment
+    gates: tuple[Gate, ...] = ()
 
     def facts(self) -> dict[str, t.Any]:
         """For a result."""
         runner = {"command": list(self.runner.argv), "image": self.runner.image, "image_id": self.runner.image_id}
-        return {"plan": plan_facts(self.plan), "runner": runner, "risk": _told.facts(self.assessment)}
+        return {
+            "plan": plan_facts(self.plan),
+            "runner": runner,
+            "risk": _told.facts(self.assessment),
+            "gates": [asdict(gate) for gate in self.gates],
+        }
 
     def journal(self) -> dict[str, t.Any]:
-        """For the journal: what a migration is recognised by later."""
+        """For the journal: what a migration is recognised by later, and whose word stood for which gate."""
+        overruled = {gate.name: gate.reason for gate in self.gates if gate.state == OVERRULED}
         return {
             "plan_fingerprint": self.plan.fingerprint,
             "schema_before": fingerprint(self.plan.before),
             "schema_after": fingerprint(self.plan.after),
+            "schema_shape_after": fingerprint(shape(self.plan.after)),
             "risk": self.assessment.level.word,
             "image": self.runner.image,
             "image_id": self.runner.image_id,
             "runner": list(self.runner.argv),
             "backend": self.runner.container.name,
+            **({"overruled": overruled} if overruled else {}),
         }
 
 
-def make_sound_plan(operation: Operation, options: PlanningOptions) -> Planned:
-    """Plan, and judge what it means.
+def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bool | None = None) -> Planned:
+    """Plan, judge what it means, and see how the gates stand.
 
+    :param approved: whether a plan was named that somebody has approved; ``None`` where that is not asked yet.
     :raises DbopsError: where the runner already fails in the sandbox; the target was not touched then.
     """
     accepted = parse_acceptances(options.accepted)
+    wanted(options.gates, operation.request.environment)  # what makes no sense is said before anything is planned
     _database.require(operation.maintenance, operation.database)
     runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
     first = _first_look(operation)
@@ -97,7 +111,8 @@ def make_sound_plan(operation: Operation, options: PlanningOptions) -> Planned:
         return Planned(plan, runner, Assessment())
     operation.enter("plan: judge")
     with operation.session(read_only=True) as connection:
-        return Planned(plan, runner, assess(connection, plan, first, accepted, options.look_up_seconds))
+        assessment = assess(connection, plan, first, accepted, options.look_up_seconds)
+    return Planned(plan, runner, assessment, tuple(evaluate(operation, plan, approved, options.gates)))
 
 
 def _as_shown(operation: Operation, plan: Plan) -> Plan:
@@ -147,6 +162,7 @@ def plan_migration(operation: Operation, options: PlanningOptions) -> Result:
         "Image '%s' would migrate database '%s' with '%s': %s." % (runner.image, operation.database, runner.command, extent(plan)),
         *_numbered(plan),
         *_told.lines(planned.assessment),
+        *map(str, planned.gates),
         "The plan's fingerprint is %s. To do exactly this: %s" % (short, apply_command(operation, short)),
     ]
     return Result(False, told, planned.facts(), journal=planned.journal())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -258,6 +259,16 @@ def in_one_wording(snapshot: Snapshot) -> Snapshot:
 def fingerprint(snapshot: Snapshot) -> str:
     """SHA-256 of the snapshot, 64 hexadecimal digits: equal for equal schemas, whatever the order in which they were made."""
     return hashlib.sha256(json.dumps(snapshot, sort_keys=True).encode()).hexdigest()
+
+
+_OWNER = re.compile(r'^owner (?:"(?:[^"]|"")*"|\S+)\s?')
+_GRANTS = re.compile(r" grants \S+=[A-Z,*]+(?: \S+=[A-Z,*]+)*$")
+
+
+def shape(snapshot: Snapshot) -> Snapshot:
+    """Without owners and rights: what two databases have in common whose roles are called otherwise."""
+    kept = {key: definition for key, definition in snapshot.items() if not key.startswith("default privileges ")}
+    return {key: _OWNER.sub("", _GRANTS.sub("", definition)) for key, definition in kept.items()}
 
 
 def difference(before: Snapshot, after: Snapshot) -> Difference:

@@ -89,36 +89,36 @@ class Case:
         return self.name
 
 
-def _(name: str, migration: str | tuple[str | Transaction, ...], rule: str, small: Level, busy: Level, **more: Any) -> Case:
+def case(name: str, migration: str | tuple[str | Transaction, ...], rule: str, small: Level, busy: Level, **more: Any) -> Case:
     return Case(name, (migration,) if isinstance(migration, str) else migration, rule, small, busy, **more)
 
 
 CASES = (
     # --- what goes away
-    _("a table", "DROP TABLE messages", "ban-drop-table", DESTRUCTIVE, DESTRUCTIVE),
-    _("a table without rows", "DROP TABLE nobody", "ban-drop-table", MEDIUM, MEDIUM),
-    _("a column", "ALTER TABLE messages DROP COLUMN text", "ban-drop-column", DESTRUCTIVE, DESTRUCTIVE),
-    _("a column of no rows", "ALTER TABLE nobody DROP COLUMN note", "ban-drop-column", MEDIUM, MEDIUM),
-    _("a check", "ALTER TABLE users DROP CONSTRAINT age_check", "ban-drop-constraint", LOW, LOW),
-    _("a unique constraint", "ALTER TABLE users DROP CONSTRAINT email_key", "ban-drop-constraint", MEDIUM, MEDIUM),
-    _("an index", "DROP INDEX users_name_age", "ban-drop-index", MEDIUM, MEDIUM),
-    _("an index that another one covers", "DROP INDEX users_name", "ban-drop-index", LOW, LOW),
-    _("a view", "DROP VIEW names", "ban-drop-view", MEDIUM, MEDIUM),
-    _("a sequence", "DROP SEQUENCE tickets", "ban-drop-sequence", MEDIUM, MEDIUM),
-    _("a type", "DROP TYPE point3", "ban-drop-type", MEDIUM, MEDIUM),
-    _("a schema", "DROP SCHEMA audit CASCADE", "ban-drop-schema", MEDIUM, MEDIUM),
-    _("a schema with a table", "DROP SCHEMA audit CASCADE", "drop-cascade", DESTRUCTIVE, DESTRUCTIVE),
-    _("a view, by CASCADE", "ALTER TABLE users DROP COLUMN name CASCADE", "drop-cascade", MEDIUM, MEDIUM),
-    _("all rows", "TRUNCATE messages", "ban-truncate", DESTRUCTIVE, DESTRUCTIVE),
+    case("a table", "DROP TABLE messages", "ban-drop-table", DESTRUCTIVE, DESTRUCTIVE),
+    case("a table without rows", "DROP TABLE nobody", "ban-drop-table", MEDIUM, MEDIUM),
+    case("a column", "ALTER TABLE messages DROP COLUMN text", "ban-drop-column", DESTRUCTIVE, DESTRUCTIVE),
+    case("a column of no rows", "ALTER TABLE nobody DROP COLUMN note", "ban-drop-column", MEDIUM, MEDIUM),
+    case("a check", "ALTER TABLE users DROP CONSTRAINT age_check", "ban-drop-constraint", LOW, LOW),
+    case("a unique constraint", "ALTER TABLE users DROP CONSTRAINT email_key", "ban-drop-constraint", MEDIUM, MEDIUM),
+    case("an index", "DROP INDEX users_name_age", "ban-drop-index", MEDIUM, MEDIUM),
+    case("an index that another one covers", "DROP INDEX users_name", "ban-drop-index", LOW, LOW),
+    case("a view", "DROP VIEW names", "ban-drop-view", MEDIUM, MEDIUM),
+    case("a sequence", "DROP SEQUENCE tickets", "ban-drop-sequence", MEDIUM, MEDIUM),
+    case("a type", "DROP TYPE point3", "ban-drop-type", MEDIUM, MEDIUM),
+    case("a schema", "DROP SCHEMA audit CASCADE", "ban-drop-schema", MEDIUM, MEDIUM),
+    case("a schema with a table", "DROP SCHEMA audit CASCADE", "drop-cascade", DESTRUCTIVE, DESTRUCTIVE),
+    case("a view, by CASCADE", "ALTER TABLE users DROP COLUMN name CASCADE", "drop-cascade", MEDIUM, MEDIUM),
+    case("all rows", "TRUNCATE messages", "ban-truncate", DESTRUCTIVE, DESTRUCTIVE),
     # --- what is called otherwise
-    _("a table's name", "ALTER TABLE messages RENAME TO posts", "renaming-table", HIGH, HIGH),
-    _("a column's name", "ALTER TABLE users RENAME COLUMN email TO mail", "renaming-column", HIGH, HIGH),
-    _("a schema's name", "ALTER SCHEMA audit RENAME TO trail", "renaming-schema", HIGH, HIGH),
-    _("a value's name", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "renaming-enum-value", HIGH, HIGH),
-    _("a type's name", "ALTER TYPE mood RENAME TO feeling", "renaming-object", MEDIUM, MEDIUM),
-    _("a table's schema", "ALTER TABLE nobody SET SCHEMA audit", "ban-set-schema", HIGH, HIGH),
+    case("a table's name", "ALTER TABLE messages RENAME TO posts", "renaming-table", HIGH, HIGH),
+    case("a column's name", "ALTER TABLE users RENAME COLUMN email TO mail", "renaming-column", HIGH, HIGH),
+    case("a schema's name", "ALTER SCHEMA audit RENAME TO trail", "renaming-schema", HIGH, HIGH),
+    case("a value's name", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "renaming-enum-value", HIGH, HIGH),
+    case("a type's name", "ALTER TYPE mood RENAME TO feeling", "renaming-object", MEDIUM, MEDIUM),
+    case("a table's schema", "ALTER TABLE nobody SET SCHEMA audit", "ban-set-schema", HIGH, HIGH),
     # --- columns
-    _(
+    case(
         "a wider number",
         "ALTER TABLE users ALTER COLUMN age TYPE bigint",
         "changing-column-type",
@@ -126,7 +126,7 @@ CASES = (
         HIGH,
         schema="DROP MATERIALIZED VIEW ages;",
     ),
-    _(
+    case(
         "a text as number",
         "ALTER TABLE messages ALTER COLUMN text DROP DEFAULT, ALTER COLUMN text TYPE integer USING text::integer",
         "changing-column-type",
@@ -134,7 +134,7 @@ CASES = (
         HIGH,
         says="USING",
     ),
-    _(
+    case(
         "a longer varchar",
         "ALTER TABLE users ALTER COLUMN name TYPE varchar(80)",
         "widening-column-type",
@@ -142,7 +142,7 @@ CASES = (
         LOW,
         schema="DROP VIEW names;",
     ),
-    _(
+    case(
         "a shorter varchar",
         "ALTER TABLE users ALTER COLUMN name TYPE varchar(3)",
         "narrowing-column-type",
@@ -151,8 +151,8 @@ CASES = (
         schema="DROP VIEW names;",
         says="5 rows of 'public.users' stop it, for example id 1",
     ),
-    _("a smaller number", "ALTER TABLE users ALTER COLUMN big TYPE smallint", "narrowing-column-type", HIGH, HIGH, says="No row"),
-    _(
+    case("a smaller number", "ALTER TABLE users ALTER COLUMN big TYPE smallint", "narrowing-column-type", HIGH, HIGH, says="No row"),
+    case(
         "a number that does not fit",
         "ALTER TABLE users ALTER COLUMN big TYPE smallint",
         "narrowing-column-type",
@@ -161,7 +161,7 @@ CASES = (
         rows="UPDATE users SET big = 70000 WHERE id = 2;",
         says="1 row of 'public.users' stops it, for example id 2",
     ),
-    _(
+    case(
         "fewer digits",
         "ALTER TABLE users ALTER COLUMN balance TYPE numeric(6,1)",
         "narrowing-column-type",
@@ -170,9 +170,9 @@ CASES = (
         rows="UPDATE users SET balance = 1.25 WHERE id = 4;",
         says="1 row",
     ),
-    _("a time zone", "ALTER TABLE users ALTER COLUMN born TYPE timestamptz", "changing-time-zone-type", HIGH, HIGH),
-    _("NOT NULL", "ALTER TABLE users ALTER COLUMN age SET NOT NULL", "adding-not-nullable-field", LOW, HIGH, says="No row"),
-    _(
+    case("a time zone", "ALTER TABLE users ALTER COLUMN born TYPE timestamptz", "changing-time-zone-type", HIGH, HIGH),
+    case("NOT NULL", "ALTER TABLE users ALTER COLUMN age SET NOT NULL", "adding-not-nullable-field", LOW, HIGH, says="No row"),
+    case(
         "NOT NULL where there are NULLs",
         "ALTER TABLE users ALTER COLUMN email SET NOT NULL",
         "adding-not-nullable-field",
@@ -180,27 +180,27 @@ CASES = (
         HIGH,
         says="1 row of 'public.users' stops it, for example id 5",
     ),
-    _("a required column", "ALTER TABLE users ADD COLUMN country text NOT NULL", "adding-required-field", HIGH, HIGH),
-    _("a required column of no rows", "ALTER TABLE nobody ADD COLUMN country text NOT NULL", "adding-required-field", MEDIUM, MEDIUM),
-    _("no NOT NULL any more", "ALTER TABLE messages ALTER COLUMN text DROP NOT NULL", "dropping-not-null", LOW, LOW),
-    _(
+    case("a required column", "ALTER TABLE users ADD COLUMN country text NOT NULL", "adding-required-field", HIGH, HIGH),
+    case("a required column of no rows", "ALTER TABLE nobody ADD COLUMN country text NOT NULL", "adding-required-field", MEDIUM, MEDIUM),
+    case("no NOT NULL any more", "ALTER TABLE messages ALTER COLUMN text DROP NOT NULL", "dropping-not-null", LOW, LOW),
+    case(
         "a volatile default",
         "ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid()",
         "adding-field-with-volatile-default",
         LOW,
         HIGH,
     ),
-    _(
+    case(
         "a generated column",
         "ALTER TABLE users ADD COLUMN twice integer GENERATED ALWAYS AS (age * 2) STORED",
         "adding-stored-generated-column",
         LOW,
         HIGH,
     ),
-    _("a serial", "ALTER TABLE users ADD COLUMN number serial", "adding-serial-field", LOW, HIGH),
-    _("an identity", "ALTER TABLE messages ADD COLUMN number integer GENERATED ALWAYS AS IDENTITY", "adding-serial-field", LOW, HIGH),
-    _("another default", "ALTER TABLE messages ALTER COLUMN text SET DEFAULT 'x'", "changing-default", LOW, LOW),
-    _(
+    case("a serial", "ALTER TABLE users ADD COLUMN number serial", "adding-serial-field", LOW, HIGH),
+    case("an identity", "ALTER TABLE messages ADD COLUMN number integer GENERATED ALWAYS AS IDENTITY", "adding-serial-field", LOW, HIGH),
+    case("another default", "ALTER TABLE messages ALTER COLUMN text SET DEFAULT 'x'", "changing-default", LOW, LOW),
+    case(
         "a number near its end",
         "ALTER TABLE users ADD COLUMN x text",
         "prefer-bigint-over-int",
@@ -208,10 +208,10 @@ CASES = (
         HIGH,
         rows="SELECT setval('users_id_seq', 2000000000);",
     ),
-    _("json", "ALTER TABLE users ADD COLUMN settings json", "json-column", LOW, LOW),
-    _("a name that is too long", f"ALTER TABLE users ADD COLUMN {'x' * 70} text", "identifier-too-long", MEDIUM, MEDIUM),
+    case("json", "ALTER TABLE users ADD COLUMN settings json", "json-column", LOW, LOW),
+    case("a name that is too long", f"ALTER TABLE users ADD COLUMN {'x' * 70} text", "identifier-too-long", MEDIUM, MEDIUM),
     # --- constraints
-    _(
+    case(
         "a check that is read at once",
         "ALTER TABLE users ADD CONSTRAINT adult CHECK (age < 200)",
         "constraint-missing-not-valid",
@@ -219,7 +219,7 @@ CASES = (
         HIGH,
         says="No row",
     ),
-    _(
+    case(
         "a check that rows break",
         "ALTER TABLE users ADD CONSTRAINT adult CHECK (age > 3)",
         "constraint-missing-not-valid",
@@ -227,7 +227,7 @@ CASES = (
         HIGH,
         says="3 rows of 'public.users' stop it, for example id 1, 2, 3",
     ),
-    _(
+    case(
         "a check of a new column",
         ("ALTER TABLE users ADD COLUMN size int", "ALTER TABLE users ADD CONSTRAINT sized CHECK (size > 0)"),
         "constraint-missing-not-valid",
@@ -235,7 +235,7 @@ CASES = (
         HIGH,
         says="the migration itself makes",
     ),
-    _(
+    case(
         "a foreign key",
         "ALTER TABLE messages ADD CONSTRAINT author FOREIGN KEY (user_id) REFERENCES users (id)",
         "adding-foreign-key-constraint",
@@ -243,7 +243,7 @@ CASES = (
         HIGH,
         says="4 rows of 'public.messages' stop it, for example id 6, 7, 8, 9",
     ),
-    _(
+    case(
         "a foreign key without orphans",
         "ALTER TABLE messages ADD CONSTRAINT author FOREIGN KEY (user_id) REFERENCES users (id)",
         "adding-foreign-key-constraint",
@@ -252,14 +252,14 @@ CASES = (
         rows="DELETE FROM messages WHERE user_id > 5;",
         says="No row",
     ),
-    _(
+    case(
         "a foreign key that no index helps",
         "ALTER TABLE messages ADD CONSTRAINT author FOREIGN KEY (user_id) REFERENCES users (id)",
         "foreign-key-without-index",
         LOW,
         LOW,
     ),
-    _(
+    case(
         "a unique constraint that is new",
         "ALTER TABLE messages ADD CONSTRAINT once UNIQUE (text)",
         "disallowed-unique-constraint",
@@ -267,7 +267,7 @@ CASES = (
         HIGH,
         says="No row",
     ),
-    _(
+    case(
         "a unique constraint with duplicates",
         "ALTER TABLE messages ADD CONSTRAINT once UNIQUE (text)",
         "disallowed-unique-constraint",
@@ -276,8 +276,8 @@ CASES = (
         rows="UPDATE messages SET text = 'same' WHERE id < 3;",
         says="1 row",
     ),
-    _("a primary key", "ALTER TABLE audit.log ADD PRIMARY KEY (id)", "adding-primary-key", LOW, HIGH, says="No row"),
-    _(
+    case("a primary key", "ALTER TABLE audit.log ADD PRIMARY KEY (id)", "adding-primary-key", LOW, HIGH, says="No row"),
+    case(
         "an exclusion",
         "ALTER TABLE audit.log ADD CONSTRAINT apart EXCLUDE (what WITH =)",
         "adding-exclusion-constraint",
@@ -286,8 +286,8 @@ CASES = (
         says="only when the index is built",
     ),
     # --- indexes and whole tables
-    _("an index that is new", "CREATE INDEX messages_text ON messages (text)", "require-concurrent-index-creation", LOW, HIGH),
-    _(
+    case("an index that is new", "CREATE INDEX messages_text ON messages (text)", "require-concurrent-index-creation", LOW, HIGH),
+    case(
         "a unique index with duplicates",
         "CREATE UNIQUE INDEX messages_text ON messages (lower(text))",
         "require-concurrent-index-creation",
@@ -296,10 +296,10 @@ CASES = (
         rows="UPDATE messages SET text = 'Same' WHERE id = 1; UPDATE messages SET text = 'same' WHERE id = 2;",
         says="1 row",
     ),
-    _("an index built anew", "REINDEX TABLE users", "rebuilding-index", LOW, HIGH),
-    _("CLUSTER", "CLUSTER users USING users_name", "prefer-repack", LOW, HIGH),
-    _("VACUUM FULL", "VACUUM FULL users", "prefer-repack", LOW, HIGH),
-    _(
+    case("an index built anew", "REINDEX TABLE users", "rebuilding-index", LOW, HIGH),
+    case("CLUSTER", "CLUSTER users USING users_name", "prefer-repack", LOW, HIGH),
+    case("VACUUM FULL", "VACUUM FULL users", "prefer-repack", LOW, HIGH),
+    case(
         "a view filled anew",
         "REFRESH MATERIALIZED VIEW ages",
         "refreshing-materialized-view",
@@ -307,33 +307,33 @@ CASES = (
         HIGH,
         rows="REFRESH MATERIALIZED VIEW ages;",
     ),
-    _("a table that a crash empties", "ALTER TABLE messages SET UNLOGGED", "changing-persistence", MEDIUM, HIGH),
-    _(
+    case("a table that a crash empties", "ALTER TABLE messages SET UNLOGGED", "changing-persistence", MEDIUM, HIGH),
+    case(
         "a partition that comes",
         "ALTER TABLE events ATTACH PARTITION events_new FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
         "attaching-partition",
         LOW,
         HIGH,
     ),
-    _("a partition that goes", "ALTER TABLE events DETACH PARTITION events_old", "detaching-partition", MEDIUM, MEDIUM),
+    case("a partition that goes", "ALTER TABLE events DETACH PARTITION events_old", "detaching-partition", MEDIUM, MEDIUM),
     # --- what acts on rows
-    _("a trigger", "CREATE TRIGGER seen BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION touch()", "trigger-added", LOW, LOW),
-    _("a trigger that is off", "ALTER TABLE messages DISABLE TRIGGER touched", "trigger-disabled", MEDIUM, MEDIUM),
-    _("row-level security", "ALTER TABLE messages ENABLE ROW LEVEL SECURITY", "enabling-row-level-security", HIGH, HIGH),
-    _(
+    case("a trigger", "CREATE TRIGGER seen BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION touch()", "trigger-added", LOW, LOW),
+    case("a trigger that is off", "ALTER TABLE messages DISABLE TRIGGER touched", "trigger-disabled", MEDIUM, MEDIUM),
+    case("row-level security", "ALTER TABLE messages ENABLE ROW LEVEL SECURITY", "enabling-row-level-security", HIGH, HIGH),
+    case(
         "row-level security with a policy",
         ("ALTER TABLE messages ENABLE ROW LEVEL SECURITY", "CREATE POLICY everybody ON messages USING (true)"),
         "enabling-row-level-security",
         MEDIUM,
         MEDIUM,
     ),
-    _("a value that is new", "ALTER TYPE mood ADD VALUE 'glad'", "enum-value-added", LOW, LOW),
-    _("an UPDATE of all", "UPDATE messages SET text = upper(text)", "update-without-limit", LOW, HIGH),
-    _("a DELETE of all", "DELETE FROM messages", "delete-without-limit", DESTRUCTIVE, DESTRUCTIVE),
+    case("a value that is new", "ALTER TYPE mood ADD VALUE 'glad'", "enum-value-added", LOW, LOW),
+    case("an UPDATE of all", "UPDATE messages SET text = upper(text)", "update-without-limit", LOW, HIGH),
+    case("a DELETE of all", "DELETE FROM messages", "delete-without-limit", DESTRUCTIVE, DESTRUCTIVE),
     # --- the server, and how it runs
-    _("LOCK", (("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", "CREATE TABLE more (id int)"),), "lock-table", MEDIUM, MEDIUM),
-    _("a server's setting", "ALTER DATABASE {sandbox} SET work_mem = '64MB'", "altering-server", MEDIUM, MEDIUM),
-    _("several transactions", ("CREATE TABLE a (id int)", "CREATE TABLE b (id int)"), "statements-outside-transaction", LOW, LOW),
+    case("LOCK", (("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", "CREATE TABLE more (id int)"),), "lock-table", MEDIUM, MEDIUM),
+    case("a server's setting", "ALTER DATABASE {sandbox} SET work_mem = '64MB'", "altering-server", MEDIUM, MEDIUM),
+    case("several transactions", ("CREATE TABLE a (id int)", "CREATE TABLE b (id int)"), "statements-outside-transaction", LOW, LOW),
 )
 
 #: Nobody is harmed by these, however large and busy the tables are that were there before: nothing above "low" may be said of them.

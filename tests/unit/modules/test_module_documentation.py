@@ -36,6 +36,7 @@ EXPECTED = {
     "database_reset": ("reset", Risk.DISPOSABLE),
     "database_status": ("status", Risk.READ),
     "migration": ("migrate", Risk.FORWARD),
+    "migration_info": ("migration_info", Risk.READ),
     "migration_plan": ("plan", Risk.ASIDE),
     "operation_progress": ("progress", Risk.READ),
     "preview_branch_info": ("preview_status", Risk.READ),

@@ -32,7 +32,9 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import ope
 
 ROOT = Path(__file__).resolve().parents[3]
 #: All but the one to which a database that cannot be reached is an answer, and the one that asks none.
-NAMES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status", "operation_progress"})
+NAMES = sorted(
+    {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - {"database_status", "migration_info", "operation_progress"}
+)
 #: What the modules that replace the live database add to an error that came before they began.
 BEGUN = dict.fromkeys(("database_reset", "restore"), "\nThe live database is untouched: nothing was begun.")
 

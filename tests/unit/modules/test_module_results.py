@@ -23,6 +23,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import pub
 from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import (
     test_backups,
     test_info,
+    test_past_migrations,
     test_preview_status,
     test_running,
     test_status,
@@ -77,6 +78,10 @@ def _progress(monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Re
     return test_running.looked(monkeypatch, folder)
 
 
+def _past_schemas(_monkeypatch: pytest.MonkeyPatch, folder: Path, _check: bool) -> Result:
+    return test_past_migrations.asked(folder, test_past_migrations.DONE)
+
+
 def _prune(_monkeypatch: pytest.MonkeyPatch, folder: Path, check: bool) -> Result:
     stage = test_pruning.Stage(folder)
     stage.publish(22)
@@ -98,6 +103,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("database_reset", lambda monkeypatch, folder, check: test_reset.Stage(monkeypatch, folder).reset(check_mode=check)),
     ("migration", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).migrate(check_mode=check)),
     ("migration_plan", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).plan_only(check)),
+    ("migration_info", _past_schemas),
     ("operation_progress", _progress),
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),
     ("restore", _restore),

@@ -43,6 +43,7 @@ SENTENCES = {
     "gone",
     "still_lost",
     "_refusal",
+    "_gates_refusal",
 }
 #: Tables of sentences.
 TABLES = {"_ENGINE_TROUBLE"}

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched
@@ -98,6 +99,7 @@ class Stage:
         return self.operation
 
     def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
+        options.setdefault("gates", GateOptions({}))
         return migrate(self.begin(check_mode, environment), MigrationOptions(("ent",), **options))
 
     def plan_only(self, check_mode: bool = False) -> Result:
