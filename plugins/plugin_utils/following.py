@@ -97,12 +97,15 @@ class FollowingAction(ActionBase):  # type: ignore[misc]
         return result
 
     def _result_of(self, remote: Remote) -> dict[str, t.Any]:
-        """What the run has printed, read as Ansible reads a module's output; empty where that is nothing, which the module then explains."""
+        """What the run has printed, read as Ansible reads a module's output; empty where that is nothing, or not yet all of it, which the
+        module then explains."""
         try:
             printed = str(self._low_level_execute_command(remote.collect).get("stdout", "")).strip("\x00\r\n ")
         except AnsibleConnectionFailure:
             return {}
-        if not printed.startswith("{"):
+        try:
+            json.loads(printed)
+        except ValueError:
             return {}
         further = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()  # since ansible-core 2.19
         found: dict[str, t.Any] = self._parse_returned_data({"stdout": printed, "stderr": "", "rc": 0}, *further)

@@ -153,6 +153,14 @@ class TestFollowing:
         assert target.action()._follow({}, screen(), Cancelled()) == DONE
         assert target.looks == [""]
 
+    @pytest.mark.parametrize("printed", ['{"changed": tr', "Warning: something\n", ""])
+    def test_a_result_that_is_not_whole_is_asked_for(self, target: Target, shown: Shown, printed: str) -> None:
+        target.answers = [{"following": RUN}, DONE]
+        target.looks = [ALIVE, ""]
+        target.printed = printed + "\x00" * 50
+        assert target.action()._follow({}, screen(), Cancelled()) == DONE
+        assert target.asked[-1]["only_known"] is True
+
     def test_a_connection_that_breaks_is_made_anew_and_the_run_goes_on(self, target: Target, shown: Shown) -> None:
         target.answers = [{"following": RUN}, DONE]
         target.looks = [ALIVE, GONE, GONE, ALIVE, ""]
