@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+import checkout  # noqa: F401 (it offers the collection, which some tests import)
+from browser import opened_browser
 from controller import MOST_REMOTE_TASKS, ROOT, CheckThenRun, Controller, Run
 from faults import Hand
 from stack import Server, Stack, provide
@@ -108,6 +111,12 @@ def v2(stack: Stack) -> None:
 def v2_empty(stack: Stack) -> None:
     """Both databases are migrated and hold no row."""
     stack.fill("v2-empty")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from browser import look_at
 from controller import Controller, Run
 from faults import journal, left_behind
 from stack import BACKEND, Server, Stack
@@ -32,7 +34,7 @@ def findings(run: Run) -> dict[str, str]:
 
 @pytest.mark.core
 def test_a_risky_migration_is_planned_approved_and_then_done(
-    v1: None, controller: Controller, stack: Stack, production: Server, tmp_path: Path
+    v1: None, controller: Controller, stack: Stack, production: Server, tmp_path: Path, browser: Browser
 ) -> None:
     variables = psql(stack, production, RISKY)
     before = production.dump()
@@ -62,6 +64,7 @@ def test_a_risky_migration_is_planned_approved_and_then_done(
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [f"chat-production-{fingerprint[:16]}.{kind}" for kind in ("html", "json", "md")]
     page = (tmp_path / names[0]).read_text(encoding="utf-8")
+    look_at(browser, tmp_path / names[0])
     assert "&lt;b&gt;notes" in page and "<b>notes" not in page and "<script>" not in page
     assert production.env["POSTGRES_PASSWORD"] not in "".join(path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
     assert (tmp_path / names[1]).stat().st_mode & 0o077 == 0

@@ -17,8 +17,9 @@ from typing import Any
 import psycopg2
 import pytest
 import yaml
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from browser import look_at
 from controller import MOST_REMOTE_TASKS, Controller, Run
 from faults import Hand, at_the_end_of
 from stack import Server, Stack, command, wait_until
@@ -26,17 +27,6 @@ from traffic import APPLICATION, holding
 
 #: A terminal's size in which the table has to be readable.
 COLUMNS, LINES = 120, 60
-
-#: Chromium as Debian has it; nothing of its own goes over the network.
-BROWSER = "/usr/bin/chromium"
-QUIETLY = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 #: Run on the target: make a backup look as if it had been made days ago, by a database of another size.
 _AGE = """
@@ -468,51 +458,6 @@ class TestFifty:
 
 
 # --- the page, in a browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=BROWSER, args=QUIETLY)
-        yield opened
-        opened.close()
-
-
-class Seen:
-    """What a browser made of a page."""
-
-    def __init__(self) -> None:
-        self.hosts: list[str] = []
-        self.pictures: dict[tuple[str, int], bytes] = {}
-
-
-def look_at(browser: Browser, path: Path, opened: bool = True) -> Seen:
-    """Opens a page on a telephone and on a desk, light and dark, offline; whatever a page must not do fails here.
-
-    :param opened: with the facts of all databases in view.
-    """
-    seen = Seen()
-    for scheme in ("light", "dark"):
-        for width in (390, 1280):
-            complaints: list[str] = []
-            requests: list[str] = []
-            page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
-            page.on("console", lambda message, into=complaints: into.append(message.text))
-            page.on("pageerror", lambda error, into=complaints: into.append(str(error)))
-            page.on("request", lambda request, into=requests: into.append(request.url))
-            page.goto(path.as_uri())
-            if opened:
-                page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true })")
-            assert complaints == []
-            assert requests == [path.as_uri()]
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, "it would have to be moved sideways"
-            assert page.title() and page.locator("main").is_visible()
-            seen.hosts = page.locator("summary .host").all_inner_texts()
-            seen.pictures[scheme, width] = page.screenshot(full_page=True)
-            page.close()
-    for width in (390, 1280):
-        assert seen.pictures["light", width] != seen.pictures["dark", width]
-    return seen
 
 
 def test_hostile_names_stay_text_in_the_page(controller: Controller, stack: Stack, production: Server, browser: Browser) -> None:
