@@ -103,10 +103,10 @@ def overrule(gates: t.Sequence[Gate], options: GateOptions) -> list[Gate]:
 
 
 def refusal(gates: t.Sequence[Gate]) -> str:
-    """All that failed at once, each with what to type; empty where none did."""
+    """All that failed at once, a line each with what to type; empty where none did."""
     failed = [gate for gate in gates if gate.state == FAILED]
     told = ["%s: %s %s" % (gate.name, gate.evidence, gate.line) for gate in failed]
     if not failed:
         return ""
     names = ",".join(gate.name for gate in failed)
-    return "%s To go on all the same, in your name: -e dbops_override=%s -e dbops_reason='why it may be'" % (" ".join(told), names)
+    return "%s\nTo go on all the same, in your name: -e dbops_override=%s -e dbops_reason='why it may be'" % ("\n".join(told), names)

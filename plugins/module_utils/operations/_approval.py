@@ -154,7 +154,7 @@ def _refusal(operation: Operation, planned: Planned, approved: t.Mapping[str, t.
 def _gates_refusal(operation: Operation, planned: Planned) -> str:
     closed = refusal(planned.gates)
     return (
-        "Refused to migrate '%s' by its gates (dbops_migrate_gates). Nothing was touched. %s" % (operation.database, closed)
+        "Refused to migrate '%s' by its gates (dbops_migrate_gates). Nothing was touched.\n%s" % (operation.database, closed)
         if closed
         else ""
     )

@@ -61,8 +61,9 @@ class Run:
         return " ".join(self.output.split())
 
     def of_modules(self) -> list[Task]:
-        """The tasks that ran a module of this collection."""
-        return [task for task in self.tasks if task.action.startswith("dbops.postgres.")]
+        """The tasks that ran a module of this collection, apart from what a migration asks of the preview on its way."""
+        asked_on_the_way = "dbops.postgres.migration_info"
+        return [task for task in self.tasks if task.action.startswith("dbops.postgres.") and task.action != asked_on_the_way]
 
     def result(self, host: str = "") -> dict[str, Any]:
         """What the one module of this collection returned."""
