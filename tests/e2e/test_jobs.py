@@ -229,7 +229,8 @@ def actions(controller: Controller, stack: Stack, repository: Path, collections:
 def blank(role: str) -> dict[str, str]:
     """A survey that asks for every variable of a role, and nobody filled in any."""
     specification = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())
-    return dict.fromkeys(specification["argument_specs"]["main"]["options"], "")
+    survey = dict.fromkeys(specification["argument_specs"]["main"]["options"], "")
+    return {**survey, "dbops_migrate_gates": "{}"} if role == "migrate" else survey  # empty, production would ask its checklist
 
 
 class TestJobTemplates:
