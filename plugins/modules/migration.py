@@ -88,8 +88,8 @@ options:
       - The run plans again, and goes on only where that is the very same. Else it says what differs, and touches nothing.
     type: str
   plan_document:
-    description: The same, as the whole plan that was written into a file. It must not have been edited.
-    type: dict
+    description: The same, as the whole plan that was written into a file, its text or what was read from it. It must not have been edited.
+    type: raw
   plan_max_age:
     description: Hours after which an approved plan is too old.
     type: float
@@ -303,7 +303,7 @@ ARGUMENT_SPEC = {
 
 APPROVAL_SPEC = {
     "plan": {"type": "str"},
-    "plan_document": {"type": "dict"},
+    "plan_document": {"type": "raw"},
     "plan_max_age": {"type": "float", "default": 24.0},
     "approval": {"type": "str", "choices": [AUTO, REQUIRED, RISKY, NEVER], "default": AUTO},
     "risk_accepted": {"type": "list", "elements": "dict", "default": []},
@@ -315,7 +315,9 @@ APPROVAL_SPEC = {
 def migration(operation: Operation, params: dict[str, t.Any]) -> Result:
     given = {name: params[name] for name in ARGUMENT_SPEC}
     given.update(runner=tuple(params["runner"]), image=params["image"] or "", state_tables=tuple(params["state_tables"]))
-    approval = ApprovalOptions(params["plan"] or "", params["plan_document"], params["approval"], params["plan_max_age"] * 3600)
+    approval = ApprovalOptions(
+        params["plan"] or "", params["plan_document"] or None, params["approval"], params["plan_max_age"] * 3600, params["reason"] or ""
+    )
     accepted = tuple(params["risk_accepted"])
     seconds, gates = params["look_up_seconds"], gate_options(params)
     return migrate(operation, MigrationOptions(**given, accepted=accepted, look_up_seconds=seconds, approval=approval, gates=gates))

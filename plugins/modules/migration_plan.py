@@ -165,6 +165,11 @@ runner:
     command: [/app/backend, migrate]
     image: chat-backend:2
     image_id: sha256:5e0f
+apply:
+  description: The line that does exactly this, empty where there is nothing to do.
+  returned: success
+  type: str
+  sample: ansible-playbook migrate.yml -l chat-production -e dbops_migrate_plan=2c26b46b68ffc68f
 gates:
   description: How each gate stands, with its evidence.
   returned: success

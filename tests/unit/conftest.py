@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e" / "support"))  # also where no pytest has read its settings
 
 from checkout import ROOT
 

@@ -48,6 +48,9 @@ STATE_TABLES = (
 #: Sqitch's names are everyday words: they only count in its own schema.
 _ONLY_IN_SCHEMA = dict.fromkeys(("changes", "dependencies", "events", "projects", "releases", "tags"), "sqitch")
 
+#: The names that nobody gives to a table of his own.
+UNMISTAKABLE = frozenset(STATE_TABLES) - frozenset(_ONLY_IN_SCHEMA)
+
 #: Exit status of a program that was killed (128 + SIGKILL), for example for using too much memory.
 _KILLED = 137
 

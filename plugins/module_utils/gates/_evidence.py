@@ -19,6 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import
     PASSED,
     Gate,
     GateOptions,
+    asks_its_checklist,
     overrule,
     wanted,
 )
@@ -58,7 +59,7 @@ def evaluate(operation: Operation, plan: Plan, approved: bool | None, options: G
 
     :raises DbopsError: where the inventory's gates, or what overrules them, make no sense.
     """
-    told = wanted(options, operation.request.environment)
+    told = wanted(options, asks_its_checklist(operation.request.environment, operation.is_production))
     found = [_EVALUATED[name](Asked(operation, plan, approved, options, given)) for name, given in told.items()]
     return overrule(found, options)
 
@@ -118,6 +119,8 @@ def _preview(asked: Asked) -> Gate:
             "What has run on preview '%s' is not known: %s." % (asked.options.preview_host, asked.options.preview_unknown.rstrip(".")),
             line,
         )
+    if asked.options.previewed is None and asked.options.gates is not None:
+        return Gate("preview", FAILED, "The inventory has no preview to ask.", "Name its host: dbops_migrate_gates: {preview: {host: ...}}")
     if asked.options.previewed is None:
         return Gate("preview", NOT_APPLICABLE, "The inventory has no preview (host of the gate), so nothing was tried before.")
     at = asked.options.previewed.get(fingerprint(shape(asked.plan.after)))

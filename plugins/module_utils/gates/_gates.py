@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
 PASSED, FAILED, OVERRULED, NOT_APPLICABLE = "passed", "failed", "overruled", "not applicable"
@@ -24,6 +23,9 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "load": ("sessions", "transactions", "lag_seconds"),
     "clean": (),
 }
+
+#: Without a word they would be open always.
+_MUST_BE_TOLD = {"window", "load"}
 
 _NUMBERS = {"hours", "sessions", "transactions", "lag_seconds"}
 
@@ -59,19 +61,28 @@ class GateOptions:
     preview_unknown: str = ""
 
 
-def wanted(options: GateOptions, environment: str) -> dict[str, dict[str, t.Any]]:
+def asks_its_checklist(environment: str, is_production: bool) -> bool:
+    """Whether the gates, and the approval of what is risky, hold where the inventory says nothing: everywhere but on a preview and on what is
+    proved to be disposable. ``prod`` is no other environment than production."""
+    return is_production and environment != "preview"
+
+
+def wanted(options: GateOptions, is_production: bool) -> dict[str, dict[str, t.Any]]:
     """The gates that hold, each with what it was told.
 
+    :param is_production: whether they hold where the inventory says nothing.
     :raises DbopsError: for an unknown gate, an unknown word in one, or an override that makes no sense.
     """
-    given = options.gates if options.gates is not None else ON_PRODUCTION if environment == PRODUCTION else {}
+    given = options.gates if options.gates is not None else ON_PRODUCTION if is_production else {}
     for name, told in given.items():
         if name not in KNOWN:
             raise DbopsError("There is no gate '%s' (dbops_migrate_gates): there are %s." % (name, ", ".join(KNOWN)))
-        if not isinstance(told or {}, dict) or set(told or {}) - set(KNOWN[name]):
+        if not (told is None or isinstance(told, dict)) or set(told or {}) - set(KNOWN[name]):
             raise DbopsError(
                 "The gate '%s' in dbops_migrate_gates takes %s, nothing else." % (name, " and ".join(KNOWN[name]) or "nothing: write {}")
             )
+        if name in _MUST_BE_TOLD and not told:
+            raise DbopsError("The gate '%s' in dbops_migrate_gates says nothing: it takes %s." % (name, " and ".join(KNOWN[name])))
         _require_numbers(name, told or {})
     unknown = [name for name in options.override if name not in KNOWN]
     if unknown:
@@ -108,5 +119,5 @@ def refusal(gates: t.Sequence[Gate]) -> str:
     told = ["%s: %s %s" % (gate.name, gate.evidence, gate.line) for gate in failed]
     if not failed:
         return ""
-    names = ",".join(gate.name for gate in failed)
+    names = ",".join(gate.name for gate in gates if gate.state in (FAILED, OVERRULED))
     return "%s\nTo go on all the same, in your name: -e dbops_override=%s -e dbops_reason='why it may be'" % ("\n".join(told), names)

@@ -65,8 +65,8 @@ def parse_window(given: t.Mapping[str, t.Any]) -> Window:
 
 
 def _minute(name: str, given: t.Any) -> int:
-    """YAML 1.1 reads 20:00 without quotes as a number, 1200, which is the very minute of the day."""
-    if isinstance(given, int) and 0 <= given <= 1440:
+    """YAML 1.1 reads 20:00 without quotes as a number, 1200, which is the very minute of the day; a plain hour would be another one."""
+    if isinstance(given, int) and not isinstance(given, bool) and 60 <= given <= 1440:
         return given
     match = _CLOCK.fullmatch(str(given).strip())
     if not match:

@@ -25,7 +25,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._approva
     ApprovalOptions,
     approval_facts,
     find_approved,
+    require_nothing_else_was_approved,
     require_ready,
+    went_without,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
@@ -93,6 +95,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     diff = {"prepared": render_plan(plan, operation.database, runner.command)}
     facts = planned.facts()
     if plan.empty:
+        require_nothing_else_was_approved(planned, approved)
         return Result(
             False,
             ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)],
@@ -121,8 +124,9 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     refused = watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
+    without = went_without(operation, planned, approved, options.approval)
     report = _report(operation, planned, backup, facts, diff, refused.not_known)
-    return replace(report, journal={**report.journal, **approval_facts(approved)})
+    return replace(report, journal={**report.journal, **approval_facts(without, approved, options.approval.reason)})
 
 
 def _settle_conflicts(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions) -> None:

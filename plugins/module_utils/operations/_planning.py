@@ -17,7 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence import evaluate
-from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, GateOptions, wanted
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, GateOptions, asks_its_checklist, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
@@ -34,6 +34,9 @@ LIMIT = "dbops_migrate_timeout"
 
 #: Hexadecimal digits of a fingerprint that a person types.
 SHORT = 16
+
+#: Of a plan in check mode, which no migration knows.
+_HOW_TO_NOTE = "It is not in the journal, so nobody can approve it: plan without --check for that."
 
 #: Statements, and characters of each, that a person reads on a screen.
 _MOST, _WIDEST = 30, 150
@@ -96,7 +99,7 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
     :raises DbopsError: where the runner already fails in the sandbox; the target was not touched then.
     """
     accepted = parse_acceptances(options.accepted)
-    wanted(options.gates, operation.request.environment)  # what makes no sense is said before anything is planned
+    wanted(options.gates, asks_its_checklist(operation.request.environment, operation.is_production))  # said before anything is planned
     _database.require(operation.maintenance, operation.database)
     runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
     first = _first_look(operation)
@@ -117,8 +120,18 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
 
 def _as_shown(operation: Operation, plan: Plan) -> Plan:
     """Without secrets from the beginning: what is written down has the fingerprint of what was planned."""
-    shown = [replace(item, sql=operation.redactor.text(without_passwords(item.sql))) for item in plan.statements]
-    return replace(plan, statements=tuple(shown))
+
+    def shown(text: str) -> str:
+        return operation.redactor.text(without_passwords(text))
+
+    return replace(
+        plan,
+        statements=tuple(replace(item, sql=shown(item.sql)) for item in plan.statements),
+        again=tuple(replace(item, sql=shown(item.sql)) for item in plan.again),
+        failed=tuple(replace(item, sql=shown(item.sql)) for item in plan.failed),
+        left_open=tuple(map(shown, plan.left_open)),
+        runner=tuple(map(operation.redactor.text, plan.runner)),
+    )
 
 
 def _first_look(operation: Operation) -> _activity.Look | None:
@@ -156,16 +169,17 @@ def plan_migration(operation: Operation, options: PlanningOptions) -> Result:
     plan, runner = planned.plan, planned.runner
     if plan.empty:
         told = ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)]
-        return Result(False, told, planned.facts(), journal=planned.journal())
+        return Result(False, told, dict(planned.facts(), apply=""), journal=planned.journal())
     short = plan.fingerprint[:SHORT]
+    apply = apply_command(operation, short, options.image)
     told = [
         "Image '%s' would migrate database '%s' with '%s': %s." % (runner.image, operation.database, runner.command, extent(plan)),
         *_numbered(plan),
         *_told.lines(planned.assessment),
         *map(str, planned.gates),
-        "The plan's fingerprint is %s. To do exactly this: %s" % (short, apply_command(operation, short)),
+        "The plan's fingerprint is %s. %s" % (short, _HOW_TO_NOTE if operation.check_mode else "To do exactly this: " + apply),
     ]
-    return Result(False, told, planned.facts(), journal=planned.journal())
+    return Result(False, told, dict(planned.facts(), apply=apply), journal=planned.journal())
 
 
 def _numbered(plan: Plan) -> list[str]:
@@ -175,12 +189,17 @@ def _numbered(plan: Plan) -> list[str]:
     return told + (["     and %s more" % count_text(len(flat) - _MOST, "statement")] if len(flat) > _MOST else [])
 
 
-def apply_command(operation: Operation, short: str) -> str:
-    return "ansible-playbook migrate.yml -l %s -e dbops_migrate_plan=%s" % (operation.evidence.host, short)
+def apply_command(operation: Operation, short: str, image: str = "") -> str:
+    """``image``: where another one than the running backend's was planned."""
+    return "ansible-playbook migrate.yml -l %s%s -e dbops_migrate_plan=%s" % (operation.evidence.host, _with(image), short)
 
 
-def plan_command(operation: Operation) -> str:
-    return "ansible-playbook plan.yml -l %s" % operation.evidence.host
+def plan_command(operation: Operation, image: str = "") -> str:
+    return "ansible-playbook plan.yml -l %s%s" % (operation.evidence.host, _with(image))
+
+
+def _with(image: str) -> str:
+    return " -e dbops_image=%s" % image if image else ""
 
 
 def extent(plan: Plan) -> str:

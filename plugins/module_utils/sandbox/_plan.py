@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, Runner, run_in_sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, UNMISTAKABLE, Runner, run_in_sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._live_schema import open_with_live_schema, state_tables
@@ -37,6 +38,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
+
+_NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,15 @@ class Plan:
 
 def _fingerprint(statements: t.Iterable[tuple[str, str]], schema_before: str, runner: t.Sequence[str]) -> str:
     """Comments do not count, nor what a runner writes into its own tables, such as times."""
-    texts = [
-        [_statements.without_strings(single) if kind == "state" else single for single in _statements.split_statements(text)]
-        for kind, text in statements
-    ]
+    texts = [[_lasting(kind, single) for single in _statements.split_statements(text)] for kind, text in statements]
     return hashlib.sha256(json.dumps([texts, schema_before, list(runner)]).encode()).hexdigest()
+
+
+def _lasting(kind: str, single: str) -> str:
+    """A statement without what is another one at each run; a runner may send its bookkeeping together with the rest."""
+    written = _statements.written_tables(single) if _statements.changes_data(single) else set()
+    own = kind == "state" or (bool(written) and written <= UNMISTAKABLE)
+    return _NUMBER.sub("0", _statements.without_strings(single)) if own else single
 
 
 def fingerprint_of_facts(plan: t.Mapping[str, t.Any], runner: t.Mapping[str, t.Any]) -> str:

@@ -61,7 +61,7 @@ _SCHEMA = re.compile(
     r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b",
     re.IGNORECASE,
 )
-_PASSWORD = re.compile(r"(\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
+_PASSWORD = re.compile(r"(\bPASSWORD\s+)(?:[eE]?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)

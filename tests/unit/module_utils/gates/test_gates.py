@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _journal
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.gates import _evidence
-from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import Gate, GateOptions, refusal, wanted
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import Gate, GateOptions, asks_its_checklist, refusal, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._window import DAYS, parse_window
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
@@ -51,6 +51,8 @@ def evaluated(
 def test_production_has_its_gates_and_the_preview_none(tmp_path: Path) -> None:
     assert list(evaluated(tmp_path, None)) == ["backup", "preview", "clean"]
     assert evaluated(tmp_path, None, environment="preview") == {}
+    assert asks_its_checklist("prod", True), "another word for production"
+    assert not asks_its_checklist("staging", False) and not asks_its_checklist("preview", True)
     assert evaluated(tmp_path, {}) == {}
 
 
@@ -63,13 +65,16 @@ def test_production_has_its_gates_and_the_preview_none(tmp_path: Path) -> None:
         (GateOptions({"backup": 26}), "takes hours, nothing else"),
         (GateOptions({"backup": {"hours": "many"}}), "'hours' is a number above 0, not 'many'"),
         (GateOptions({"load": {"sessions": 0}}), "'sessions' is a number above 0, not '0'"),
+        (GateOptions({"preview": False}), "takes host, nothing else"),
+        (GateOptions({"load": {}}), "says nothing: it takes sessions and transactions and lag_seconds"),
+        (GateOptions({"window": None}), "says nothing"),
         (GateOptions({}, ("windows",), "why"), "There is no gate 'windows' to overrule"),
         (GateOptions({}, ("window",), " "), "A gate is overruled only with a reason"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: GateOptions, said: str) -> None:
     with pytest.raises(DbopsError) as refused:
-        wanted(options, "production")
+        wanted(options, True)
     assert said in refused.value.message
 
 
@@ -122,7 +127,8 @@ def test_what_the_preview_has_not_run_is_closed(tmp_path: Path) -> None:
     assert (found.state, found.line) == ("failed", "Type: ansible-playbook migrate.yml -l chat-preview")
     unknown = evaluated(tmp_path, {"preview": {}}, previewed=None, preview_host="chat-preview", preview_unknown="timed out")["preview"]
     assert (unknown.state, unknown.evidence) == ("failed", "What has run on preview 'chat-preview' is not known: timed out.")
-    assert evaluated(tmp_path, {"preview": {}})["preview"].state == "not applicable"
+    assert evaluated(tmp_path, None)["preview"].state == "not applicable"
+    assert evaluated(tmp_path, {"preview": {}})["preview"].evidence == "The inventory has no preview to ask."
 
 
 @pytest.mark.parametrize(("approved", "state"), [(None, "not applicable"), (True, "passed"), (False, "failed")])
@@ -185,6 +191,8 @@ def test_what_is_not_clean_is_named(tmp_path: Path) -> None:
         ({"days": "mon"}, "'days' is a list of mon"),
         ({"from": "20:00", "to": "20:00"}, "it never opens: 'from' and 'to' are the same"),
         ({"from": "25:00"}, "'from' is a time such as '20:00', not '25:00'"),
+        ({"from": 22}, "'from' is a time such as '20:00', not '22'"),
+        ({"from": True}, "not 'True'"),
         ({"holidays": ["Christmas"]}, "'holidays' is a list of days"),
         ({"zone": "UTC"}, "it has no 'zone'"),
     ],
@@ -206,11 +214,11 @@ def test_what_yaml_makes_of_a_time_without_quotes_is_understood() -> None:
     assert parse_window({"from": 1200, "to": "24:00"}).begin == parse_window({"from": "20:00"}).begin == 1200
 
 
-@given(st.integers(0, 1439), st.integers(1, 1440), st.datetimes(datetime.datetime(2026, 1, 1), datetime.datetime(2027, 1, 1)))
+@given(st.integers(60, 1439), st.integers(60, 1440), st.datetimes(datetime.datetime(2026, 1, 1), datetime.datetime(2027, 1, 1)))
 def test_a_window_and_the_rest_of_the_day_are_the_whole_day(begin: int, end: int, local: datetime.datetime) -> None:
-    if begin == end % 1440:
+    if begin == end or end == 1440:
         return
-    window, rest = parse_window({"from": begin, "to": end}), parse_window({"from": end % 1440, "to": begin})
+    window, rest = parse_window({"from": begin, "to": end}), parse_window({"from": end, "to": begin})
     assert window.is_open(local) != rest.is_open(local)
     weekdays = [parse_window({"days": [day], "from": begin, "to": end}) for day in DAYS]
     assert window.is_open(local) == any(one.is_open(local) for one in weekdays)

@@ -98,6 +98,15 @@ def test_the_fingerprint_covers_statements_schema_and_runner() -> None:
     )
 
 
+def test_a_runners_bookkeeping_is_another_one_at_each_run() -> None:
+    def both(moment: str) -> str:
+        text = "ALTER TABLE users ADD COLUMN age int; INSERT INTO schema_migrations VALUES (7, 'at')"
+        return plan(PlannedStatement(text.replace("7", str(len(moment))).replace("at", moment), "schema"), after=NAMED).fingerprint
+
+    assert both("10:00") == both("10:00:01")
+    assert plan(UPDATE).fingerprint != plan(replace(UPDATE, sql="UPDATE users SET name = 'y'")).fingerprint
+
+
 def test_what_was_written_down_has_the_fingerprint_that_it_says() -> None:
     made = replace(plan(ADD, STATE, after=NAMED), runner=("sha256:backend", "/app/backend", "migrate"))
     runner = {"image_id": "sha256:backend", "command": ["/app/backend", "migrate"]}
