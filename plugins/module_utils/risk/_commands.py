@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _estimates
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped import describe, last_part
@@ -26,6 +27,10 @@ _SERVER = re.compile(
 #: A name of 64 bytes and more is cut off; quoted or not.
 _NAME = re.compile(r'"((?:[^"]|"")+)"|\b([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]{62,})')
 _LONGEST = 63
+
+#: Statements that may write whatever they like. In a block's text, between dollars, words are all there is.
+_BLOCK = re.compile(r"^(?:DO|CALL|WITH|SELECT|EXPLAIN)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE)\b|^CALL\b", re.IGNORECASE)
 
 #: Rows that are changed within the blink of an eye, and those that are not.
 _FEW, _MANY = 1000, 100000
@@ -58,6 +63,9 @@ def _on_rows(facts: Facts, place: int, single: str) -> t.Iterator[Finding]:
         for oid in _written(facts, single):
             level = Level.LOW if facts.is_empty(oid) else Level.DESTRUCTIVE
             yield facts.finding("ban-truncate", level, describe(facts.before.relations[oid]), place, oid)
+    elif _BLOCK.match(single) and _WRITES.search(without_strings(single)):
+        finding = facts.finding("unseen-writes", Level.MEDIUM, "statement '%s'" % " ".join(single.split())[:100], place)
+        yield replace(finding, unknown="what it writes depends on the rows that are there")
     elif word in ("UPDATE", "DELETE") and not _WHERE.search(without_strings(single)):
         for oid in _written(facts, single):
             yield _without_limit(facts, place, oid, word)

@@ -83,7 +83,7 @@ def _foreign_key(facts: Facts, oid: int, constraint: Constraint) -> t.Iterator[F
     if other and not facts.is_empty(constraint.table):
         level = max(level, _estimates.lock_level(seconds, other, lock))
     two_steps = _in_two_steps(facts, constraint)
-    references = facts.after.relations[constraint.references].name
+    references = facts.name_of(constraint.references)
     yield facts.finding(
         "adding-foreign-key-constraint",
         min(level, Level.LOW) if two_steps else level,

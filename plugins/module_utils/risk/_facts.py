@@ -64,6 +64,11 @@ class Facts:
         """A relation that was there before: what the plan itself creates is nobody's yet."""
         return self.before.relations.get(oid)
 
+    def name_of(self, oid: int) -> str:
+        """Of any relation; what belongs to an extension is nobody's here, and has none."""
+        relation = self.after.relations.get(oid) or self.before.relations.get(oid)
+        return relation.name if relation else "a table of an extension"
+
     def live(self, oid: int) -> Activity | None:
         relation = self.was(oid)
         return self.tables.get(relation.name) if relation else None

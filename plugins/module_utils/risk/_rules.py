@@ -275,6 +275,11 @@ _ALL = (
         "All rows are gone.",
         "Delete in batches by a key, after a backup; or keep them, marked as deleted.",
     ),
+    Rule(
+        "unseen-writes",
+        "A block, a procedure or a query writes rows, and neither how many nor which can be seen where there are none.",
+        "Write it as plain statements with a WHERE, in batches; or rehearse it on a copy.",
+    ),
     # --- the server, and how it runs
     Rule("lock-table", "Everybody else waits until the transaction ends.", "Leave it out: each statement takes the lock that it needs."),
     Rule(

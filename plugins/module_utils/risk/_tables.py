@@ -51,10 +51,9 @@ def _partitions(facts: Facts, oid: int, before: Relation, after: Relation) -> t.
         place = facts.statement_about(after.partition_of, "attach")
         yield facts.finding("attaching-partition", _estimates.lock_level(seconds, live), describe(before), place, oid, seconds)
     if before.partition_of and not after.partition_of:
-        parent = facts.before.relations[before.partition_of]
         place = facts.statement_about(before.partition_of, "detach")
         beside = place != NOWHERE and not facts.held(place, before.partition_of)
-        statement = "ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY;" % (parent.name, before.name)
+        statement = "ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY;" % (facts.name_of(before.partition_of), before.name)
         level = Level.LOW if facts.is_empty(oid) or beside else Level.MEDIUM
         yield facts.finding("detaching-partition", level, describe(before), place, oid, instead=statement)
 

@@ -30,7 +30,8 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text,
     coalesce((SELECT sum(x.relpages::bigint) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid), 0)::bigint
         * current_setting('block_size')::bigint,
     coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0), coalesce(s.n_tup_ins, 0) + coalesce(s.n_tup_upd, 0) + coalesce(s.n_tup_del, 0),
-    coalesce((SELECT array_agg(p.inhparent::regclass::text) FROM pg_inherits p WHERE p.inhrelid = c.oid), '{}')
+    ARRAY(SELECT quote_ident(m.nspname) || '.' || quote_ident(q.relname) FROM pg_inherits p JOIN pg_class q ON q.oid = p.inhparent
+        JOIN pg_namespace m ON m.oid = q.relnamespace WHERE p.inhrelid = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
 """

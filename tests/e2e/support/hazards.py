@@ -330,6 +330,14 @@ CASES = (
     case("a value that is new", "ALTER TYPE mood ADD VALUE 'glad'", "enum-value-added", LOW, LOW),
     case("an UPDATE of all", "UPDATE messages SET text = upper(text)", "update-without-limit", LOW, HIGH),
     case("a DELETE of all", "DELETE FROM messages", "delete-without-limit", DESTRUCTIVE, DESTRUCTIVE),
+    case(
+        "a DELETE in a block",
+        "DO $$ BEGIN DELETE FROM messages WHERE id > 3; END $$",
+        "unseen-writes",
+        MEDIUM,
+        MEDIUM,
+        says="depends on the rows",
+    ),
     # --- the server, and how it runs
     case("LOCK", (("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", "CREATE TABLE more (id int)"),), "lock-table", MEDIUM, MEDIUM),
     case("a server's setting", "ALTER DATABASE {sandbox} SET work_mem = '64MB'", "altering-server", MEDIUM, MEDIUM),
@@ -380,6 +388,8 @@ HARMLESS = (
     "VACUUM users",
     "INSERT INTO nobody VALUES (1, 'x')",
     "UPDATE messages SET text = 'x' WHERE id = 1",
+    "SELECT setval('tickets', 7)",
+    "DO $$ BEGIN CREATE TABLE IF NOT EXISTS a (id int); END $$",
     "DELETE FROM messages WHERE id = 1",
     "CREATE TABLE events_2030 PARTITION OF events FOR VALUES FROM ('2030-01-01') TO ('2031-01-01')",
     ("ALTER TABLE nobody ADD CONSTRAINT noted CHECK (note <> '')", "CREATE INDEX nobody_note ON nobody (note)"),
