@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -16,12 +17,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-import checkout  # noqa: F401 (it offers the collection, which some tests import)
+import checkout
 from browser import opened_browser
 from controller import MOST_REMOTE_TASKS, ROOT, CheckThenRun, Controller, Run
 from faults import Hand
 from stack import Server, Stack, provide
 from warm import Warm
+
+checkout.offer_collection()  # some tests import of it
 
 #: What the stack runs that molecule's scenarios share.
 NEWEST = 18
@@ -115,8 +118,8 @@ def v2_empty(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with opened_browser() as opened:
-        yield opened
+    with contextlib.ExitStack() as closing:
+        yield closing.enter_context(opened_browser())
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,10 @@ QUIETLY = [
 def opened_browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=BROWSER, args=QUIETLY)
-        yield opened
-        opened.close()
+        try:
+            yield opened
+        finally:
+            opened.close()
 
 
 class Seen:
