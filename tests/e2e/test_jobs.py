@@ -272,13 +272,15 @@ class TestJobTemplates:
         """The artifacts of the first job are variables of the next one, which is how AWX hands them on."""
         planned = awx.run("plan", "production", blank("migrate"))
         assert (planned.code, planned.facts["operation"], planned.facts["changed"]) == (0, "plan", False), planned.output
-        other = {production.host: {**planned.facts, "plan": "ab" * 32}}
+        other = {production.host: {**planned.facts, "approved_plan": "ab" * 32}}
         refused = awx.run("migrate", "production", {**blank("migrate"), "dbops": other})
         assert refused.code != 0 and "There is no plan 'abababababababab'" in refused.text, refused.output
-        done = awx.run("migrate", "production", {**blank("migrate"), "dbops": planned.stats["dbops"], "dbops_migrate_approval": "required"})
+        between = awx.run("backup", "production", {"dbops": planned.stats["dbops"]})
+        assert between.facts["approved_plan"] == planned.facts["plan"], "a job in between hands it on"
+        required = {"dbops": between.stats["dbops"], "dbops_migrate_approval": "required"}
+        done = awx.run("migrate", "production", {**blank("migrate"), **required})
         assert (done.code, done.facts["plan"]) == (0, planned.facts["plan"]), done.output
-        after_a_backup = {production.host: {**done.facts, "operation": "backup"}}
-        assert awx.run("migrate", "production", {**blank("migrate"), "dbops": after_a_backup}).code == 0
+        assert done.facts["approved_plan"] == "", "it was done"
 
     def test_a_preview_is_reset(self, v1: None, awx: Awx, stack: Stack, preview: Server) -> None:
         survey = {

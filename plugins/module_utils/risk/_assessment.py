@@ -14,18 +14,18 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted impo
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._columns import columns
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._commands import commands, runner
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._constraints import constraints, indexes
-from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped import dropped, renamed
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped import dropped, last_part, renamed
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import NOWHERE, Facts, Finding
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._locks import HeldLock, held_locks
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._lookup import look_up
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
-from ansible_collections.dbops.postgres.plugins.module_utils.risk._tables import numbers, tables
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._tables import numbers, tables, unexplained_rewrites
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity
 from ansible_collections.dbops.postgres.plugins.module_utils.server._activity import Activity, Look
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, told_refusals
 from ansible_collections.dbops.postgres.plugins.module_utils.server._vitals import sequences
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import ServerError
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
@@ -34,6 +34,9 @@ if t.TYPE_CHECKING:
 _CHECKS: tuple[t.Callable[[Facts], t.Iterator[Finding]], ...] = (
     *(dropped, renamed, columns, constraints, indexes, tables, commands, runner),
 )
+
+#: Nobody waits long for us, nor we for anybody; and rows that a policy hides are an error, not absent.
+_SETTINGS = ("row_security = off", "lock_timeout = '1s'", "statement_timeout = '5s'")
 
 #: Seconds since the statistics began below which a rate says little.
 _YOUNG = 300.0
@@ -79,6 +82,8 @@ def assess(
     :param seconds: for all questions about rows together; 0 asks none.
     """
     notes: list[str] = []
+    for setting in _SETTINGS:
+        execute(connection, "SET " + setting)
     facts = Facts(plan, _tables(connection, plan, first, notes))
     findings = judge(facts)
     findings += [*numbers(facts, _numbers(connection, notes)), *_missing_extensions(connection, facts, notes)]
@@ -97,14 +102,16 @@ def assess(
 
 def judge(facts: Facts) -> list[Finding]:
     """What the plan alone and the tables' sizes tell; the rows are not asked yet."""
-    return [finding for check in _CHECKS for finding in check(facts)]
+    found = [finding for check in _CHECKS for finding in check(facts)]
+    return [*found, *unexplained_rewrites(facts, found)]
 
 
 def _tables(connection: Connection, plan: Plan, first: Look | None, notes: list[str]) -> dict[str, Activity]:
     """All tables roughly, those that the plan touches exactly."""
     try:
-        second = _activity.look(connection)
-    except DbopsError as error:
+        with told_refusals(connection):
+            second = _activity.look(connection)
+    except ServerError as error:
         notes.append("How large and how busy the tables are could not be read: %s" % error.message.splitlines()[0])
         return {}
     if first is None:
@@ -112,12 +119,12 @@ def _tables(connection: Connection, plan: Plan, first: Look | None, notes: list[
     found = _activity.activity(first, second)
     if second.since is not None and second.since < _YOUNG:
         notes.append("The server's statistics began %d s ago: how busy its tables are is not known well." % second.since)
-    execute(connection, "SET lock_timeout = '1s'")
     for name in _touched(plan):
         if name in found:
             try:
-                found[name] = _activity.measured(connection, found[name])
-            except DbopsError as error:
+                with told_refusals(connection):
+                    found[name] = _activity.measured(connection, found[name])
+            except ServerError as error:
                 found[name] = replace(found[name], empty=False)
                 notes.append(
                     "Table '%s' could not be measured (%s); its size is the last VACUUM's."
@@ -131,8 +138,8 @@ def _touched(plan: Plan) -> list[str]:
     before, after = plan.objects
     held = {oid for statement in plan.statements for oid in statement.held}
     gone = {oid for oid in before.relations if oid not in after.relations}
-    texts = " ".join(statement.sql for statement in plan.statements if statement.kind != "state")
-    named = {oid for oid, relation in before.relations.items() if relation.name.rpartition(".")[2].strip('"') in texts}
+    texts = " ".join(statement.sql for statement in plan.statements if statement.kind != "state").lower()
+    named = {oid for oid, relation in before.relations.items() if last_part(relation.name).lower() in texts}
     return [
         before.relations[oid].name for oid in sorted(held | gone | named) if oid in before.relations and before.relations[oid].kind in "rpm"
     ]
@@ -140,8 +147,9 @@ def _touched(plan: Plan) -> list[str]:
 
 def _numbers(connection: Connection, notes: list[str]) -> dict[str, tuple[int, int]]:
     try:
-        return {item.name: (item.last, item.limit) for item in sequences(connection)}
-    except DbopsError as error:
+        with told_refusals(connection):
+            return {item.name: (item.last, item.limit) for item in sequences(connection)}
+    except ServerError as error:
         notes.append("How far its sequences are could not be read: %s" % error.message.splitlines()[0])
         return {}
 
@@ -151,8 +159,9 @@ def _missing_extensions(connection: Connection, facts: Facts, notes: list[str]) 
     if not wanted:
         return []
     try:
-        there = {name for (name,) in rows(connection, "SELECT name FROM pg_available_extensions")}
-    except DbopsError as error:
+        with told_refusals(connection):
+            there = {name for (name,) in rows(connection, "SELECT name FROM pg_available_extensions")}
+    except ServerError as error:
         notes.append("Which extensions the server has could not be read: %s" % error.message.splitlines()[0])
         return []
     return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _estimates
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped import column_text
@@ -15,11 +16,22 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Column
 
+_REQUIRED_IN_STEPS = "The rows that are there get a value on the way, but an older application cannot insert any from then on."
+
 #: ``character varying(20)``, ``numeric(10,2)``, ``timestamp(3) with time zone``
 _TYPE = re.compile(r"^(?P<base>[^()]+?)(?:\((?P<sizes>[\d,]+)\))?(?P<zone> with(?:out)? time zone)?(?P<array>(?:\[\])*)$")
 
 _WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 _TEXTS = ("character varying", "text")
+
+#: Casts that every value survives, and some of it does not.
+_LOSSY = {
+    "double precision": ("real",),
+    "bigint": ("real", "double precision"),
+    "integer": ("real",),
+    "numeric": ("real", "double precision"),
+    "timestamp": ("date", "time"),
+}
 
 
 def columns(facts: Facts) -> t.Iterator[Finding]:
@@ -46,8 +58,17 @@ def _added(facts: Facts, table: int, column: Column) -> t.Iterator[Finding]:
         yield _rewriting(facts, table, column, place)
     if column.not_null and not (column.default or column.identity or column.generated):
         statement = "ALTER TABLE %s ADD COLUMN %s %s;" % (relation.name, quoted(column.name), column.type)
-        level = Level.MEDIUM if facts.is_empty(table) else Level.HIGH
-        yield facts.finding("adding-required-field", level, what, place, table, instead=statement)
+        level = Level.MEDIUM if facts.is_empty(table) or _in_steps(facts, column) else Level.HIGH
+        finding = facts.finding("adding-required-field", level, what, place, table, instead=statement)
+        yield replace(finding, why=_REQUIRED_IN_STEPS) if _in_steps(facts, column) else finding
+
+
+def _in_steps(facts: Facts, column: Column) -> bool:
+    """Added with a default that went again, or filled before it was required: a single statement could not succeed on rows."""
+    saying = [
+        item for item in facts.plan.statements if re.search(r"(?<![\w$])%s(?![\w$])" % re.escape(column.name.lower()), item.sql.lower())
+    ]
+    return len(saying) > 1
 
 
 def _rewriting(facts: Facts, table: int, column: Column, place: int) -> Finding:
@@ -92,7 +113,8 @@ def _changed(facts: Facts, subject: tuple[int, int], before: Column, after: Colu
 
 def _not_null(facts: Facts, subject: tuple[int, int], column: Column) -> t.Iterator[Finding]:
     table = subject[0]
-    known = [item for item in facts.before.constraints.values() if item.table == table and item.validated]
+    all_known = [*facts.before.constraints.values(), *facts.after.constraints.values()]
+    known = [item for item in all_known if item.table == table and item.validated]
     if any(_says_not_null(column, constraint.definition) for constraint in known):
         return  # the server believes the CHECK, and reads nothing
     relation = facts.before.relations[table]
@@ -168,7 +190,7 @@ def is_narrower(before: str, after: str) -> bool:
     old_base, new_base = old.group("base").strip(), new.group("base").strip()
     if old_base in _WHOLE_NUMBERS and new_base in _WHOLE_NUMBERS:
         return _WHOLE_NUMBERS.index(new_base) < _WHOLE_NUMBERS.index(old_base)
-    if (old_base, new_base) == ("double precision", "real"):
+    if new_base in _LOSSY.get(old_base, ()):
         return True
     if old_base == new_base or (old_base in _TEXTS and new_base in _TEXTS):
         return _is_smaller(_sizes(old), _sizes(new))

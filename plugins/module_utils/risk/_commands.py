@@ -19,6 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import split_statements, without_strings, written_tables
 
+_ALWAYS = re.compile(r"\s*(?:true|1\s*=\s*1)\s*;?\s*(?:$|RETURNING\b)", re.IGNORECASE)
 _WHERE = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _SERVER = re.compile(
     r"^(?:(?:ALTER\s+SYSTEM|(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER|GROUP|DATABASE|TABLESPACE)|REASSIGN\s+OWNED|DROP\s+OWNED))\b",
@@ -29,8 +30,9 @@ _NAME = re.compile(r'"((?:[^"]|"")+)"|\b([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff
 _LONGEST = 63
 
 #: Statements that may write whatever they like. In a block's text, between dollars, words are all there is.
-_BLOCK = re.compile(r"^(?:DO|CALL|WITH|SELECT|EXPLAIN)\b", re.IGNORECASE)
-_WRITES = re.compile(r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE)\b|^CALL\b", re.IGNORECASE)
+_BLOCK = re.compile(r"^(?:DO|CALL|WITH|SELECT|EXPLAIN|MERGE)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(?:INSERT\s+INTO|UPDATE|DELETE|MERGE\s+INTO|TRUNCATE)\b|^CALL\b", re.IGNORECASE)
+_REMOVES = re.compile(r"\b(?:DELETE|TRUNCATE)\b", re.IGNORECASE)
 
 #: Rows that are changed within the blink of an eye, and those that are not.
 _FEW, _MANY = 1000, 100000
@@ -63,12 +65,27 @@ def _on_rows(facts: Facts, place: int, single: str) -> t.Iterator[Finding]:
         for oid in _written(facts, single):
             level = Level.LOW if facts.is_empty(oid) else Level.DESTRUCTIVE
             yield facts.finding("ban-truncate", level, describe(facts.before.relations[oid]), place, oid)
-    elif _BLOCK.match(single) and _WRITES.search(without_strings(single)):
-        finding = facts.finding("unseen-writes", Level.MEDIUM, "statement '%s'" % " ".join(single.split())[:100], place)
+    elif _BLOCK.match(single) and _WRITES.search(single):
+        level = Level.HIGH if _REMOVES.search(single) and not _all_empty(facts, single) else Level.MEDIUM
+        finding = facts.finding("unseen-writes", level, "statement '%s'" % " ".join(single.split())[:100], place)
         yield replace(finding, unknown="what it writes depends on the rows that are there")
-    elif word in ("UPDATE", "DELETE") and not _WHERE.search(without_strings(single)):
+    elif word in ("UPDATE", "DELETE") and _is_without_limit(single):
         for oid in _written(facts, single):
             yield _without_limit(facts, place, oid, word)
+
+
+def _is_without_limit(single: str) -> bool:
+    """No WHERE of its own, or one that is always true; a subquery's does not count."""
+    text, before = without_strings(single), ""
+    while text != before:
+        before, text = text, re.sub(r"\([^()]*\)", " ", text)
+    found = _WHERE.search(text)
+    return found is None or bool(_ALWAYS.match(text[found.end() :]))
+
+
+def _all_empty(facts: Facts, single: str) -> bool:
+    named = _named(facts, single)
+    return bool(named) and all(map(facts.is_empty, named))
 
 
 def _without_limit(facts: Facts, place: int, oid: int, word: str) -> Finding:

@@ -15,6 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Constraint, Index
 
+_USING_INDEX = re.compile(r"\bUSING\s+INDEX\s+(?!TABLESPACE)", re.IGNORECASE)
 _NOT_VALID = re.compile(r"\bNOT\s+VALID\b", re.IGNORECASE)
 
 
@@ -22,8 +23,9 @@ def constraints(facts: Facts) -> t.Iterator[Finding]:
     for oid, constraint in facts.after.constraints.items():
         if constraint.parent or not constraint.validated or facts.was(constraint.table) is None:
             continue
-        if oid in facts.before.constraints or facts.changes_type(constraint.table, constraint.columns):
-            continue  # what becomes valid only now is read beside everybody else; what a new type costs is said of the column
+        before = facts.before.constraints.get(oid)
+        if (before and before.validated) or _made_anew_for_a_type(facts, constraint):
+            continue
         if constraint.kind == "c":
             yield from _check(facts, oid, constraint)
         elif constraint.kind == "f":
@@ -32,12 +34,23 @@ def constraints(facts: Facts) -> t.Iterator[Finding]:
             yield _with_index(facts, oid, constraint)
 
 
+def _made_anew_for_a_type(facts: Facts, constraint: Constraint) -> bool:
+    """What a column's new type costs is said of the column."""
+    known = any(
+        (other.table, other.name, other.kind) == (constraint.table, constraint.name, constraint.kind)
+        for other in facts.before.constraints.values()
+    )
+    return known and facts.changes_type(constraint.table, constraint.columns)
+
+
 def _name(constraint: Constraint, facts: Facts) -> str:
     return "%s of %s" % (quoted(constraint.name), facts.before.relations[constraint.table].name)
 
 
 def _in_two_steps(facts: Facts, constraint: Constraint) -> bool:
-    """Added NOT VALID in one transaction, and validated in another."""
+    """Added NOT VALID in one transaction, perhaps by an earlier migration, and validated in another: read beside everybody else."""
+    if any((other.table, other.name) == (constraint.table, constraint.name) for other in facts.before.constraints.values()):
+        return True
     statements = facts.plan.statements
     places = [place for place, statement in enumerate(statements) if constraint.name.lower() in statement.sql.lower()]
     return bool(
@@ -61,7 +74,8 @@ def _check(facts: Facts, oid: int, constraint: Constraint) -> t.Iterator[Finding
     new = [number for number in constraint.columns if (constraint.table, number) not in facts.before.columns]
     live = facts.live(constraint.table)
     seconds = _estimates.scan(live)
-    level = Level.LOW if _in_two_steps(facts, constraint) else _estimates.lock_level(seconds, live)
+    level = _estimates.lock_level(seconds, live)
+    level = min(level, Level.LOW) if _in_two_steps(facts, constraint) else level
     statement = "(after the column is there) " * bool(new) + _validated_beforehand(facts, constraint)
     yield facts.finding(
         "constraint-missing-not-valid",
@@ -119,7 +133,9 @@ def _has_index(facts: Facts, constraint: Constraint) -> bool:
 def _with_index(facts: Facts, oid: int, constraint: Constraint) -> Finding:
     """Unique, primary key, exclusion: made with an index, unless that was there already (``USING INDEX`` renames it, its file stays)."""
     live = facts.live(constraint.table)
-    ready = constraint.index in facts.before.indexes or facts.keeps_file(constraint.index)
+    place = _place(facts, constraint)
+    said = facts.plan.statements[place].sql if place != NOWHERE else ""
+    ready = constraint.index in facts.before.indexes or facts.keeps_file(constraint.index) or bool(_USING_INDEX.search(said))
     seconds = 0.0 if ready else _estimates.build_index(live)
     rule = {"p": "adding-primary-key", "u": "disallowed-unique-constraint", "x": "adding-exclusion-constraint"}[constraint.kind]
     table = facts.before.relations[constraint.table].name
@@ -144,7 +160,8 @@ def indexes(facts: Facts) -> t.Iterator[Finding]:
         if facts.was(index.table) is None or oid in of_constraints:
             continue
         before = facts.before.indexes.get(oid)
-        if facts.keeps_file(oid) or facts.changes_type(index.table, index.columns):
+        known = any(other.name == index.name for other in facts.before.indexes.values())
+        if facts.keeps_file(oid) or (known and facts.changes_type(index.table, index.columns)):
             continue
         if before is None:
             yield _new_index(facts, oid, index)
@@ -159,7 +176,8 @@ def _truncated(facts: Facts, table: int) -> bool:
 
 def _new_index(facts: Facts, oid: int, index: Index) -> Finding:
     live = facts.live(index.table)
-    place = facts.statement_about(index.table, last_part(index.name))
+    place = facts.statement_creating("index", index.name)
+    place = facts.statement_about(index.table, last_part(index.name)) if place == NOWHERE else place
     lock = facts.held(place, index.table)
     beside = place != NOWHERE and not lock  # CONCURRENTLY holds none that keeps writers waiting
     seconds = _estimates.build_index(live)
@@ -173,8 +191,10 @@ def _new_index(facts: Facts, oid: int, index: Index) -> Finding:
 
 def _rebuilt_index(facts: Facts, index: Index) -> Finding:
     live = facts.live(index.table)
-    place = facts.statement_saying("reindex")
-    beside = place != NOWHERE and not facts.held(place, index.table) and facts.statement_saying("reindex", "concurrently") == place
+    place = facts.statement_saying("reindex", last_part(index.name))
+    if place == NOWHERE:
+        place = facts.statement_saying("reindex", last_part(facts.before.relations[index.table].name))
+    beside = place != NOWHERE and "concurrently" in facts.plan.statements[place].sql.lower() and not facts.held(place, index.table)
     seconds = _estimates.build_index(live)
     level = Level.NONE if beside else _estimates.lock_level(seconds, live)
     return facts.finding(

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import NOWHERE, TABLE_KINDS, Facts, Finding, quoted
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Constraint, Index, Relation
+
+_LAST_PART = re.compile(r'"(?:[^"]|"")+"$|[^".]+$')
 
 _KINDS = {"r": "table", "p": "table", "m": "materialized view", "v": "view", "f": "foreign table", "S": "sequence"}
 _CONSTRAINT_KINDS = {"c": "check", "f": "foreign key", "p": "primary key", "u": "unique", "x": "exclusion"}
@@ -25,8 +28,10 @@ def column_text(table: str, name: str) -> str:
 
 
 def last_part(name: str) -> str:
-    """Of a full name, without quotes."""
-    return name.rpartition(".")[2].strip('"')
+    """Of a full name, without quotes; a quoted part may hold a dot."""
+    part = _LAST_PART.search(name)
+    found = part.group() if part else name
+    return found[1:-1].replace('""', '"') if found.startswith('"') else found
 
 
 def dropped(facts: Facts) -> t.Iterator[Finding]:
@@ -83,7 +88,9 @@ def _constraints(facts: Facts) -> t.Iterator[Finding]:
     for oid, constraint in facts.before.constraints.items():
         if oid in facts.after.constraints or constraint.table not in facts.after.relations or constraint.parent:
             continue
-        if _lost_a_column(facts, constraint.table, constraint.columns) or facts.changes_type(constraint.table, constraint.columns):
+        kept = any((other.table, other.name) == (constraint.table, constraint.name) for other in facts.after.constraints.values())
+        retyped = kept and facts.changes_type(constraint.table, constraint.columns)
+        if _lost_a_column(facts, constraint.table, constraint.columns) or retyped:
             continue
         relation = facts.before.relations[constraint.table]
         what = "%s constraint %s of %s" % (_CONSTRAINT_KINDS[constraint.kind], quoted(constraint.name), relation.name)
@@ -110,7 +117,9 @@ def _indexes(facts: Facts) -> t.Iterator[Finding]:
     for oid, index in facts.before.indexes.items():
         if oid in facts.after.indexes or index.table not in facts.after.relations or oid in of_constraints:
             continue
-        if _lost_a_column(facts, index.table, index.columns) or facts.changes_type(index.table, index.columns):
+        kept = any(other.name == index.name for other in facts.after.indexes.values())
+        retyped = kept and facts.changes_type(index.table, index.columns)
+        if _lost_a_column(facts, index.table, index.columns) or retyped:
             continue
         level = Level.LOW if facts.is_empty(index.table) or _covered(facts, index) else Level.MEDIUM
         statement = "DROP INDEX CONCURRENTLY %s;" % index.name
@@ -127,7 +136,7 @@ def _indexes(facts: Facts) -> t.Iterator[Finding]:
 def _covered(facts: Facts, index: Index) -> bool:
     """Whether another index begins with the same columns."""
     return any(
-        other.table == index.table and not other.predicate and other.keys[: len(index.keys)] == index.keys
+        other.table == index.table and not other.predicate and other.unique >= index.unique and other.keys[: len(index.keys)] == index.keys
         for other in facts.after.indexes.values()
     )
 
@@ -160,7 +169,8 @@ def _renamed_relations(facts: Facts) -> t.Iterator[Finding]:
             continue  # its schema was renamed, which is said of the schema
         table = relation.kind in TABLE_KINDS
         rule = "ban-set-schema" if moved else "renaming-table" if table else "renaming-object"
-        level = Level.LOW if relation.kind == "S" else Level.HIGH
+        bridged = any(other.name == relation.name for other in facts.after.relations.values())
+        level = Level.LOW if relation.kind == "S" else Level.MEDIUM if bridged else Level.HIGH
         place = facts.statement_about(oid, last_part(relation.name), "set" if moved else "rename")
         yield facts.finding(rule, level, "%s (now %s)" % (describe(relation), now.name), place, oid, old=relation.name, name=now.name)
 

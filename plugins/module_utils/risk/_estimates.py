@@ -17,8 +17,8 @@ _MB = 1024.0 * 1024.0
 #: Bytes a second: reading every row; writing it anew; building an index (of the table's bytes); changing rows where they lie.
 SCANNED, REWRITTEN, INDEXED, UPDATED = 200 * _MB, 40 * _MB, 40 * _MB, 20 * _MB
 
-#: Seconds up to which nobody notices, and from which on everybody does.
-SHORT, LONG = 1.0, 10.0
+#: Seconds up to which nobody notices, from which on everybody does, and for which nobody knows who will come.
+SHORT, LONG, VERY_LONG = 1.0, 10.0, 60.0
 
 #: Statements that have queued up from which on an application runs out of connections.
 _QUEUE = 100
@@ -60,7 +60,7 @@ def lock_level(seconds: float, table: Activity | None, lock: str = "AccessExclus
         return Level.LOW
     rate = waiting_rate(table, lock)
     if seconds >= LONG:
-        return Level.MEDIUM if rate == 0 else Level.HIGH
+        return Level.MEDIUM if rate == 0 and seconds < VERY_LONG else Level.HIGH
     if rate == 0:
         return Level.LOW
     return Level.HIGH if rate is not None and rate * seconds >= _QUEUE else Level.MEDIUM

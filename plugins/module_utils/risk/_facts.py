@@ -105,6 +105,11 @@ class Facts:
         score, position = max(best, default=(0, 0))
         return -position if score else NOWHERE
 
+    def statement_creating(self, kind: str, name: str) -> int:
+        """The one that the event triggers saw make an object."""
+        wanted = "create %s %s" % (kind, name)
+        return next((place for place, statement in enumerate(self.plan.statements) if wanted in statement.objects), NOWHERE)
+
     def statement_saying(self, *words: str) -> int:
         return next((place for place, statement in enumerate(self.plan.statements) if _says(statement, words)), NOWHERE)
 
@@ -151,7 +156,7 @@ def _filled(text: str, names: t.Mapping[str, str]) -> str:
 
 def _touches(statement: PlannedStatement, names: t.Collection[str]) -> bool:
     """By what the event triggers saw: ``alter table public.users``, ``drop table column public.users.name``."""
-    return any(name in seen for seen in statement.objects for name in names)
+    return any(seen.endswith(" " + name) or " %s." % name in seen for seen in statement.objects for name in names)
 
 
 def _says(statement: PlannedStatement, words: t.Sequence[str]) -> bool:

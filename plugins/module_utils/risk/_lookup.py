@@ -15,10 +15,11 @@ import time
 import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._columns import is_narrower
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import Facts, Finding, quoted
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, value
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, told_refusals, value
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
 
 if t.TYPE_CHECKING:
@@ -49,10 +50,16 @@ class Question:
 def look_up(connection: Connection, facts: Facts, findings: t.Sequence[Finding], seconds: float) -> list[Finding]:
     """The findings, with what the live rows say of those that depend on them. ``seconds``: for all of it together."""
     deadline = time.monotonic() + seconds
-    execute(connection, "SET search_path = ''")
-    execute(connection, "SET row_security = off")  # an error rather than a part of the rows
-    execute(connection, "SET lock_timeout = '1s'")
+    _find_operators(connection)
     return [_answered(connection, facts, finding, deadline) for finding in findings]
+
+
+def _find_operators(connection: Connection) -> None:
+    """Names are full, operators are not: those of an extension's types (citext) lie in its schema."""
+    query = "SELECT coalesce(string_agg(DISTINCT quote_ident(n.nspname), ', '), '') FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
+    with told_refusals(connection):
+        path = value(connection, query + " WHERE n.nspname <> 'pg_catalog'")
+        execute(connection, "SELECT set_config('search_path', %s, false)", (path or "",))
 
 
 def _answered(connection: Connection, facts: Facts, finding: Finding, deadline: float) -> Finding:
@@ -67,9 +74,10 @@ def _answered(connection: Connection, facts: Facts, finding: Finding, deadline: 
     if left <= 0:
         return _open(finding, "there was no time left for it")
     try:
-        execute(connection, "SET statement_timeout = %s", (max(1, int(left * 1000)),))
-        return _judged(finding, *_ask(connection, facts, question))
-    except DbopsError as error:
+        with told_refusals(connection):
+            execute(connection, "SET statement_timeout = %s", (max(1, int(left * 1000)),))
+            return _judged(finding, *_ask(connection, facts, question))
+    except ServerError as error:
         return _open(finding, "the rows could not be asked (%s)" % error.message.splitlines()[0].rstrip("."))
 
 
@@ -145,6 +153,10 @@ def _casts(connection: Connection, facts: Facts, finding: Finding) -> Asked:
         return "an expression of its own (USING) makes the new values"
     name = "o." + quoted(before.name)
     lossy = _loses(name, before.type, after.type)
+    if _is_number(before.type) and _is_number(after.type):
+        if not lossy and not is_narrower(before.type, after.type):
+            return None
+        return Question(table, lossy) if lossy else "what becomes of digits that the new type has not shows only then"
     if connection.server_version >= _CAN_TRY_CASTS:
         invalid = "%s IS NOT NULL AND NOT pg_input_is_valid(%s::text, '%s')" % (name, name, after.type.replace("'", "''"))
         return Question(table, "(%s)%s" % (invalid, " OR (%s)" % lossy if lossy else ""))
@@ -153,12 +165,16 @@ def _casts(connection: Connection, facts: Facts, finding: Finding) -> Asked:
     return "this server cannot say which values fit the new type"
 
 
+def _is_number(name: str) -> bool:
+    return name.split("(")[0] in ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+
+
 def _loses(name: str, before: str, after: str) -> str:
     """For which values the new type is too small, as a condition; empty where only a cast would show it."""
     varying, numeric = _VARYING.match(after), _NUMERIC.match(after)
     if varying and before.startswith(("character", "text")):
         return "length(%s) > %s" % (name, varying.group(1))
-    if after in _RANGES and before in ("smallint", "integer", "bigint"):
+    if after in _RANGES and _is_number(before):
         return "%s NOT BETWEEN %d AND %d" % (name, *_RANGES[after])
     if numeric and before.startswith("numeric"):
         precision, scale = int(numeric.group(1)), int(numeric.group(2))

@@ -222,6 +222,11 @@ _ALL = (
         "Leave it to autovacuum, or use pg_repack, which works beside the application.",
     ),
     Rule(
+        "rewriting-table",
+        "The whole table is written anew while nobody can read or write it.",
+        "Add what is new beside it, fill it in batches, and swap the two names in a short transaction.",
+    ),
+    Rule(
         "refreshing-materialized-view",
         "Nobody can read it until it is filled.",
         "REFRESH MATERIALIZED VIEW CONCURRENTLY {name}, which needs a unique index on it.",
@@ -253,7 +258,9 @@ _ALL = (
         "See that an older application can live with what it does.",
     ),
     Rule(
-        "trigger-disabled", "What it kept right is not kept right meanwhile.", "Leave it enabled; let it pass over the rows that are meant."
+        "trigger-disabled",
+        "What it kept right is not kept right from then on.",
+        "Leave it enabled; let it pass over the rows that are meant.",
     ),
     Rule(
         "enabling-row-level-security",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _estimates
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped import describe
@@ -65,6 +66,12 @@ def _row_security(facts: Facts, oid: int, relation: Relation) -> Finding:
 
 
 def _triggers(facts: Facts) -> t.Iterator[Finding]:
+    for oid, trigger in facts.before.triggers.items():
+        if oid not in facts.after.triggers and trigger.table in facts.after.relations:
+            what = "trigger %s of %s" % (quoted(trigger.name), facts.name_of(trigger.table))
+            kept = any((other.table, other.name) == (trigger.table, trigger.name) for other in facts.after.triggers.values())
+            level = Level.LOW if kept or facts.is_empty(trigger.table) else Level.MEDIUM
+            yield facts.finding("trigger-disabled", level, what, facts.statement_saying("drop", trigger.name), trigger.table)
     for oid, trigger in facts.after.triggers.items():
         relation = facts.was(trigger.table)
         if relation is None:
@@ -77,6 +84,27 @@ def _triggers(facts: Facts) -> t.Iterator[Finding]:
         elif before.enabled != trigger.enabled and trigger.enabled == "D":
             level = Level.LOW if facts.is_empty(trigger.table) else Level.MEDIUM
             yield facts.finding("trigger-disabled", level, what, facts.statement_about(trigger.table, "disable"), trigger.table)
+
+
+#: Rules that say what a table is written anew for.
+_EXPLAINS = frozenset(
+    ("changing-column-type", "narrowing-column-type", "changing-time-zone-type", "adding-field-with-volatile-default")
+    + ("adding-stored-generated-column", "adding-serial-field", "changing-persistence", "moving-tablespace", "prefer-repack")
+)
+
+
+def unexplained_rewrites(facts: Facts, found: t.Sequence[Finding]) -> t.Iterator[Finding]:
+    """The server has written a table anew, and the catalogue does not show for what: values may have become others."""
+    explained = {finding.table for finding in found if finding.rule in _EXPLAINS}
+    for oid, relation in facts.before.relations.items():
+        if not facts.rewritten(oid) or relation.name in explained or oid not in facts.after.relations:
+            continue
+        live = facts.live(oid)
+        seconds = _estimates.rewrite(live)
+        place = next((at for at, item in enumerate(facts.plan.statements) if relation.name in item.rewrites), NOWHERE)
+        level = Level.NONE if facts.is_empty(oid) else max(_estimates.lock_level(seconds, live), Level.MEDIUM)
+        finding = facts.finding("rewriting-table", level, describe(relation), place, oid, seconds)
+        yield replace(finding, unknown="what becomes of the values cannot be seen") if level > Level.NONE else finding
 
 
 def numbers(facts: Facts, used: t.Mapping[str, tuple[int, int]]) -> t.Iterator[Finding]:

@@ -55,6 +55,9 @@ END $body$;
 CREATE EVENT TRIGGER dbops_command ON ddl_command_end EXECUTE FUNCTION {schema}.on_command();
 CREATE EVENT TRIGGER dbops_drop ON sql_drop EXECUTE FUNCTION {schema}.on_drop();
 CREATE EVENT TRIGGER dbops_rewrite ON table_rewrite EXECUTE FUNCTION {schema}.on_rewrite();
+ALTER EVENT TRIGGER dbops_command ENABLE ALWAYS;
+ALTER EVENT TRIGGER dbops_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER dbops_rewrite ENABLE ALWAYS;
 GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
 """
 

@@ -90,10 +90,11 @@ def look(connection: Connection, now: t.Callable[[], float] = time.monotonic) ->
         tables[name] = Activity(name, max(tuples, live), empty, size, toast, indexes)
         counters[name] = (scans, written)
         parents[name] = list(above)
+    alone, counted = dict(tables), dict(counters)
     for name in sorted(parents):
         for ancestor in _ancestors(name, parents):
-            tables[ancestor] = _sum(tables[ancestor], tables[name])
-            counters[ancestor] = (counters[ancestor][0] + counters[name][0], counters[ancestor][1] + counters[name][1])
+            tables[ancestor] = _sum(tables[ancestor], alone[name])
+            counters[ancestor] = (counters[ancestor][0] + counted[name][0], counters[ancestor][1] + counted[name][1])
     since = rows(connection, _SINCE)
     return Look(now(), tables, counters, since[0][0] if since else None)
 

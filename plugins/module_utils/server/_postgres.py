@@ -42,6 +42,7 @@ __all__ = [
     "rows",
     "session",
     "sql",
+    "told_refusals",
     "transaction",
     "value",
     "wait_until_ready",
@@ -232,6 +233,17 @@ def execute(connection: Connection, statement: t.Any, parameters: t.Any = None) 
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.rowcount
+
+
+@contextlib.contextmanager
+def told_refusals(connection: Connection) -> t.Iterator[None]:
+    """Outside a transaction: what the server refuses inside is a ``ServerError`` with its sentence, and the session can be used further."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if connection.closed:
+            raise
+        raise ServerError(" ".join(str(error).split()) or "the server refused it") from None
 
 
 @contextlib.contextmanager

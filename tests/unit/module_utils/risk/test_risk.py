@@ -10,6 +10,8 @@ import datetime
 import typing as t
 from dataclasses import replace
 
+import psycopg2
+import psycopg2.errors
 import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
@@ -24,7 +26,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan impor
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity
 from ansible_collections.dbops.postgres.plugins.module_utils.server._activity import Activity
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Column, Index, Objects, Relation
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection
 
 GB = 1024**3
@@ -60,7 +62,8 @@ def rules(found: t.Iterable[Finding]) -> dict[str, str]:
         (5, QUIET, "low"),
         (5, replace(QUIET, reads=1.0), "medium"),
         (5, BUSY, "high"),
-        (60, QUIET, "medium"),
+        (30, QUIET, "medium"),
+        (60, QUIET, "high"),
         (60, BUSY, "high"),
         (60, replace(QUIET, reads=None), "high"),
         (5, replace(QUIET, reads=None), "medium"),
@@ -116,7 +119,7 @@ def test_an_extension_that_the_server_has_not() -> None:
 
 
 def test_what_cannot_be_read_is_said_and_costs_no_plan() -> None:
-    connection = FakeConnection({"FROM pg_class": ServerError("permission denied"), "pg_sequence": ServerError("permission denied")})
+    connection = FakeConnection({"FROM pg_class": psycopg2.Error("permission denied"), "pg_sequence": psycopg2.Error("permission denied")})
     found = assess(connection, plan(statement("ALTER TABLE users DROP name"), after=replace(USERS, columns={})), None)
     assert rules(found.findings) == {"ban-drop-column": "destructive"}
     assert [note.partition(":")[0] for note in found.notes] == [
@@ -164,7 +167,7 @@ def test_rows_that_would_stop_it_are_counted() -> None:
 
 
 def test_what_could_not_be_asked_only_a_rehearsal_can_tell() -> None:
-    refused = FakeConnection({"SELECT count(*)": ServerError("canceling statement due to statement timeout")})
+    refused = FakeConnection({"SELECT count(*)": psycopg2.errors.QueryCanceled("canceling statement due to statement timeout")})
     found = not_null(refused)
     assert (found.level, found.unknown) == (Level.MEDIUM, "the rows could not be asked (canceling statement due to statement timeout)")
     late = FakeConnection({"SELECT count(*)": [(0,)]})
