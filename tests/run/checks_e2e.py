@@ -18,8 +18,11 @@ from collections import deque
 from pathlib import Path
 
 import junit
-from machine import CACHE, files
+from machine import CACHE, ROOT, files
 from stages import Finished, Judge, Stage, Tally, Verdict, bad, exits_zero, ok, side_by_side
+
+#: Where demo/engine notes the engine that it has started.
+ENGINE = ROOT / ".stack" / "engine" / "dockerd.pid"
 
 #: Creates and destroys what the others share.
 SHARED = "default"
@@ -48,6 +51,7 @@ def check(stage: Stage) -> None:
     if SHARED not in scenarios():
         stage.record("molecule", bad(f"there is no scenario '{SHARED}'"))
         return
+    ran_before = ENGINE.exists()
     waiting = deque(name for name in scenarios() if name != SHARED)
     creating = threading.Lock()  # the first one builds the images
     lanes = [Lane(f"e2e-{number}" if number > 1 else "e2e", waiting, creating) for number in range(1, LANES + 1)]
@@ -57,7 +61,11 @@ def check(stage: Stage) -> None:
         for lane in lanes:
             lane.stage.end()
 
-    side_by_side([lane.run for lane in lanes], stop)
+    try:
+        side_by_side([lane.run for lane in lanes], stop)
+    finally:
+        if not ran_before:  # what these tests have started goes with them
+            stage.run([str(ROOT / "demo" / "engine"), "leave"], always=True)
     for lane in lanes:
         stage.tally += lane.stage.tally
     if waiting:
