@@ -43,7 +43,6 @@ def test_a_hazard_is_found_at_the_right_level(case: Case, theatre: Theatre) -> N
     )
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("migration", HARMLESS, ids=str)
 def test_what_harms_nobody_raises_no_alarm(migration: str | tuple[str, ...], theatre: Theatre) -> None:
     played = theatre.play((migration,) if isinstance(migration, str) else migration, FOR_HARMLESS)
