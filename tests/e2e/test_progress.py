@@ -38,7 +38,7 @@ def paused_dump(server: Server, hand: Hand) -> Iterator[None]:
     dump = f"dbops-{card['run_id']}-dump"
     wait_until(lambda: command("docker", "update", "--cpus", "0.1", dump, check=False).returncode == 0)
     written = f"cat {server.backups}/.dbops-*/dump/*.dat* 2>/dev/null | wc -c"
-    wait_until(lambda: int(hand.do(written)) > 3_000_000, 120)
+    wait_until(lambda: int(hand.do(written)) > 1_000_000, 120)
     wait_until(lambda: command("docker", "pause", dump, check=False).returncode == 0)  # one that is held so short may not freeze at once
     try:
         yield
