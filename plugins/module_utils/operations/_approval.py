@@ -146,7 +146,7 @@ def require_ready(operation: Operation, planned: Planned, approved: t.Mapping[st
     if refused and operation.check_mode:
         operation.warnings.append("A run would be refused. " + refused)
     elif refused:
-        raise Refused(refused, **planned.facts())
+        raise Refused(refused, gates=planned.facts()["gates"], fingerprint=planned.plan.fingerprint, level=planned.assessment.level.word)
 
 
 def went_without(operation: Operation, planned: Planned, approved: t.Mapping[str, t.Any] | None, options: ApprovalOptions) -> bool:
