@@ -95,9 +95,10 @@ def assess(
     ordered = sorted(
         findings, key=lambda finding: (-finding.level, finding.statement if finding.statement != NOWHERE else len(plan.statements))
     )
-    touched = sorted({finding.table for finding in findings if finding.table} | {lock.table for lock in held_locks(facts, findings)})
+    locks = held_locks(facts, findings)
+    touched = sorted({finding.table for finding in findings if finding.table} | {lock.table for lock in locks})
     shown = tuple(facts.tables[name] for name in touched if name in facts.tables)
-    return Assessment(tuple(ordered), tuple(held_locks(facts, findings)), shown, tuple(notes + told))
+    return Assessment(tuple(ordered), tuple(locks), shown, tuple(notes + told))
 
 
 def judge(facts: Facts) -> list[Finding]:

@@ -38,6 +38,11 @@ _NUMERIC = re.compile(r"^numeric\((\d+),(\d+)\)$")
 _RANGES = {"smallint": (-32768, 32767), "integer": (-2147483648, 2147483647)}
 
 
+#: A function with a schema: definitions have full names, and only the server's own functions go without. A look may be a superuser's, so
+#: whatever somebody wrote is left to the migration, which runs it with its own rights.
+_OWN_FUNCTION = re.compile(r'(?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+)\(')
+
+
 @dataclass(frozen=True)
 class Question:
     """Rows of one table for which ``condition`` holds stop the migration; ``grouped``: they are those that have these values in common."""
@@ -50,16 +55,8 @@ class Question:
 def look_up(connection: Connection, facts: Facts, findings: t.Sequence[Finding], seconds: float) -> list[Finding]:
     """The findings, with what the live rows say of those that depend on them. ``seconds``: for all of it together."""
     deadline = time.monotonic() + seconds
-    _find_operators(connection)
+    execute(connection, "SET search_path = ''")  # nothing that somebody put into a schema is taken for the server's own
     return [_answered(connection, facts, finding, deadline) for finding in findings]
-
-
-def _find_operators(connection: Connection) -> None:
-    """Names are full, operators are not: those of an extension's types (citext) lie in its schema."""
-    query = "SELECT coalesce(string_agg(DISTINCT quote_ident(n.nspname), ', '), '') FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
-    with told_refusals(connection):
-        path = value(connection, query + " WHERE n.nspname <> 'pg_catalog'")
-        execute(connection, "SELECT set_config('search_path', %s, false)", (path or "",))
 
 
 def _answered(connection: Connection, facts: Facts, finding: Finding, deadline: float) -> Finding:
@@ -68,6 +65,8 @@ def _answered(connection: Connection, facts: Facts, finding: Finding, deadline: 
     question = _QUESTIONS[finding.rule](connection, facts, finding)
     if question is None:
         return finding
+    if isinstance(question, Question) and _OWN_FUNCTION.search(question.condition + question.grouped):
+        question = "it calls a function of the database's own, which is not run for a look"
     if isinstance(question, str):
         return _open(finding, question)
     left = deadline - time.monotonic()
@@ -200,7 +199,7 @@ def _orphans(_connection: Connection, facts: Facts, finding: Finding) -> Asked:
         return None if _all_null(facts, constraint) else _NEW_COLUMN
     pairs = list(zip(map(quoted, own), map(quoted, other)))
     known = " AND ".join("o.%s IS NOT NULL" % mine for mine, _theirs in pairs)
-    same = " AND ".join("r.%s = o.%s" % (theirs, mine) for mine, theirs in pairs)
+    same = " AND ".join("r.%s %s o.%s" % (theirs, equal, mine) for (mine, theirs), equal in zip(pairs, constraint.equality))
     parent = facts.before.relations[constraint.references].name
     return Question(constraint.table, "%s AND NOT EXISTS (SELECT 1 FROM %s r WHERE %s)" % (known, parent, same))
 

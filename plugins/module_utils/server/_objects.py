@@ -54,7 +54,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Constraint:
-    """``kind``: ``contype``; ``table`` and ``references``: oids; ``columns``, ``referenced``: numbers of columns."""
+    """``kind``: ``contype``; ``table`` and ``references``: oids; ``columns``, ``referenced``: numbers of columns.
+
+    ``equality``: of a foreign key, for each pair of columns, the operator by its full name.
+    """
 
     name: str
     kind: str
@@ -66,6 +69,7 @@ class Constraint:
     referenced: tuple[int, ...] = ()
     index: int = 0
     parent: int = 0
+    equality: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f') AND c
 
 _CONSTRAINTS = f"""
 SELECT k.oid, k.conname, k.contype::text, k.conrelid, pg_get_constraintdef(k.oid), k.convalidated, coalesce(k.conkey, '{{}}'), k.confrelid,
-    coalesce(k.confkey, '{{}}'), k.conindid, k.conparentid
+    coalesce(k.confkey, '{{}}'), k.conindid, k.conparentid,
+    ARRAY(SELECT format('OPERATOR(%I.%s)', m.nspname, o.oprname) FROM unnest(k.conpfeqop) WITH ORDINALITY e(oid, place)
+        JOIN pg_operator o ON o.oid = e.oid JOIN pg_namespace m ON m.oid = o.oprnamespace ORDER BY e.place)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND {users_own("pg_class", "c.oid")}
 """
@@ -189,9 +195,12 @@ def read_objects(connection: Connection) -> Objects:
 
 
 def _constraint(
-    name: str, kind: str, table: int, definition: str, validated: bool, columns: t.Any, references: int, referenced: t.Any, *rest: int
+    name: str, kind: str, table: int, definition: str, validated: bool, columns: t.Any, references: int, referenced: t.Any, *rest: t.Any
 ) -> Constraint:
-    return Constraint(name, kind, table, definition, validated, tuple(columns), references, tuple(referenced), *rest)
+    index, parent, equality = rest
+    return Constraint(
+        name, kind, table, definition, validated, tuple(columns), references, tuple(referenced), index, parent, tuple(equality)
+    )
 
 
 def _index(name: str, table: int, definition: str, unique: bool, valid: bool, columns: t.Any, keys: t.Any, *rest: t.Any) -> Index:

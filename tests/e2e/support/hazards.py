@@ -228,6 +228,15 @@ CASES = (
     ),
     # --- constraints
     case(
+        "a check by a function of the database's own",
+        "ALTER TABLE users ADD CONSTRAINT grown CHECK (grown(age))",
+        "constraint-missing-not-valid",
+        MEDIUM,
+        HIGH,
+        schema="CREATE FUNCTION grown(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';",
+        says="is not run for a look",
+    ),
+    case(
         "an older check that becomes valid",
         "ALTER TABLE messages VALIDATE CONSTRAINT old",
         "constraint-missing-not-valid",
