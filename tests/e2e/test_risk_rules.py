@@ -18,7 +18,6 @@ ELSEWHERE = {
     "extension-not-available": "tests/unit/module_utils/risk",
     "ban-uncommitted-transaction": "tests/e2e/test_plan.py",
     "runner-not-content": "tests/e2e/test_plan.py",
-    "strong-lock": "test_a_lock_lasts_to_the_end_of_its_transaction",
 }
 
 

@@ -171,13 +171,13 @@ def plan_migration(operation: Operation, options: PlanningOptions) -> Result:
         told = ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)]
         return Result(False, told, dict(planned.facts(), apply=""), journal=planned.journal())
     short = plan.fingerprint[:SHORT]
-    apply = apply_command(operation, short, options.image)
+    apply = "" if operation.check_mode else apply_command(operation, short, options.image)  # what is not noted, nobody can approve
     told = [
         "Image '%s' would migrate database '%s' with '%s': %s." % (runner.image, operation.database, runner.command, extent(plan)),
         *_numbered(plan),
         *_told.lines(planned.assessment),
         *map(str, planned.gates),
-        "The plan's fingerprint is %s. %s" % (short, _HOW_TO_NOTE if operation.check_mode else "To do exactly this: " + apply),
+        "The plan's fingerprint is %s. %s" % (short, "To do exactly this: " + apply if apply else _HOW_TO_NOTE),
     ]
     return Result(False, told, dict(planned.facts(), apply=apply), journal=planned.journal())
 

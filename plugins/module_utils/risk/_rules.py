@@ -37,9 +37,6 @@ class Rule:
     safer: str
 
 
-#: How a lock that only shortly lasts still hurts.
-_QUEUE = "Even a short one waits behind a long reader, and everybody else waits behind it."
-
 _ALL = (
     # --- what goes away
     Rule(
@@ -313,11 +310,6 @@ _ALL = (
         "runner-not-content",
         "A second run of the same runner on its own result still wants something, so every deploy will change it again.",
         "Mend the definition so that the runner sees what it has made; for ent, set the name or type that PostgreSQL gives it.",
-    ),
-    Rule(
-        "strong-lock",
-        "Others wait for it until the transaction ends. " + _QUEUE,
-        "Do the long parts beforehand, as said of the statements above.",
     ),
 )
 

@@ -117,9 +117,6 @@ class Objects:
     types: dict[int, Type] = field(default_factory=dict)
     extensions: dict[str, str] = field(default_factory=dict)
 
-    def columns_of(self, table: int) -> dict[int, Column]:
-        return {number: column for (oid, number), column in self.columns.items() if oid == table}
-
     def names(self, table: int, numbers: t.Iterable[int]) -> list[str]:
         """The names of a table's columns; those that are no longer there stay out."""
         return [self.columns[table, number].name for number in numbers if (table, number) in self.columns]
