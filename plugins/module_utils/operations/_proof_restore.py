@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import time
 import typing as t
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive import _proof
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox
-from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase, load_all_that_goes
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, Manifest, verify_files
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import Proof
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
@@ -25,39 +22,29 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._compari
     told,
     written_otherwise,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import opened, require_key
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._loading import measured_loading
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import require_key
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions, Query, value_text
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import measured, open_restored
 from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import Plan, plan_server, roles_of
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox, open_server
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import Plan, plan_server
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database, _indexes
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
 from ansible_collections.dbops.postgres.plugins.module_utils.server._contents import Contents, read_contents
-from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force, search_path_of
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute, read_server
-from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import ask, execute
 from ansible_collections.dbops.postgres.plugins.module_utils.server._row_counts import TableRows, count_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import FORMAT as SCHEMA_FORMAT
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
-from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp, utc_now
 
 if t.TYPE_CHECKING:
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
-#: Databases that a server has from the beginning.
-_TAKEN = ("postgres", "template0", "template1")
-
 #: How long one of the user's own queries may take.
 _QUERY_TIMEOUT = "10min"
-
-#: What pg_restore says of an archive that it cannot read. All else is about the throwaway server, and says nothing about the backup.
-_OF_THE_ARCHIVE = re.compile(
-    r"input file|archive|unsupported version|could not (?:read|find|uncompress|decompress)|unexpected end|magic", re.IGNORECASE
-)
 
 #: What PostgreSQL adds to a sentence: values of rows.
 _DETAIL = re.compile(r"\s*(?:\w+: )?\bDETAIL:.*", re.IGNORECASE | re.DOTALL)
@@ -89,7 +76,7 @@ def prove(operation: Operation, backup: Backup, options: ProofOptions) -> Proof:
     seconds: dict[str, float] = {}
     require_key(operation, backup)
     operation.enter("verify: checksums")
-    with _measured(seconds, "checksums"):
+    with measured(seconds, "checksums"):
         found.failures += _damage(backup)
     version = ""
     if not found.failures:
@@ -129,97 +116,14 @@ def _restore_and_compare(
     operation: Operation, backup: Backup, plan: Plan, options: ProofOptions, found: Findings, seconds: dict[str, float]
 ) -> str:
     """Returns the version of the server that it was restored with."""
-    if backup.manifest.recipients:
-        operation.enter("verify: decrypt")
-        with _measured(seconds, "decrypt"):
-            backup = replace(backup, path=opened(operation, backup))
-    operation.enter("verify: server")
-    with contextlib.ExitStack() as stack:
-        with _measured(seconds, "server"):
-            sandbox = stack.enter_context(open_server(operation, plan.machine, "proof"))
-            new = _new_database(sandbox, backup.manifest)
-        tools = _tools(operation, sandbox)
-        with _measured(seconds, "restore"):
-            _load(operation, sandbox, tools, backup, new, plan, options.jobs, found)
+    with open_restored(operation, backup, plan, options.jobs, "verify", seconds) as restored:
+        found.failures += restored.failures
+        found.not_compared += [restored.remark] if restored.remark else []
         operation.enter("verify: compare")
-        with _measured(seconds, "compare"):
+        with measured(seconds, "compare"):
             operation.progress.expect(len(backup.manifest.tables))
-            _compare(backup, sandbox, new, options, found, operation.progress)
-        return tools.identity.version
-
-
-def _new_database(sandbox: Sandbox, manifest: Manifest) -> NewDatabase:
-    name = manifest.database if manifest.database not in _TAKEN else "dbops_proof"
-    properties = replace(manifest.properties, tablespace=sandbox.tablespace)
-
-    def renew() -> None:
-        with sandbox.session("postgres") as connection:
-            _database.drop(connection, name)
-            _database.create(connection, name, properties, file_copy=True)
-
-    with sandbox.session("postgres") as connection:
-        make_roles(connection, roles_of(manifest), without_settings=lambda _name: True)
-        _database.create(connection, name, properties, file_copy=True)
-    return NewDatabase(name, search_path_of(properties), renew, lambda: sandbox.session(name))
-
-
-def _tools(operation: Operation, sandbox: Sandbox) -> ToolBox:
-    with sandbox.session("postgres") as connection:
-        identity = read_server(connection)
-    work = operation.work_folder("proof-tools")
-    return ToolBox(
-        operation.docker, sandbox.container, sandbox.address, operation.run_id, operation.target_label, work, identity, operation.progress
-    )
-
-
-def _load(
-    operation: Operation, sandbox: Sandbox, tools: ToolBox, backup: Backup, new: NewDatabase, plan: Plan, jobs: int, found: Findings
-) -> None:
-    """:raises DbopsError: where it was not the backup that failed."""
-    operation.enter("verify: restore")
-    failures: tuple[str, ...] = ()
-    try:
-        with measured_loading(operation.progress, backup.manifest, new.name, lambda: sandbox.session("postgres")):
-            loaded = load_all_that_goes(tools, backup.path, new, jobs, ("--no-tablespaces",))
-        failures = loaded.failures
-        if loaded.first_try:
-            found.not_compared.append(
-                "pg_restore alone cannot restore it, so its functions were given the database's search_path (%s)" % loaded.first_try
-            )
-    except (Interrupted, EngineError):
-        raise
-    except DbopsError as error:
-        _require_server(operation, sandbox, error)
-        failures = (error.message,)
-    if failures and plan.note:
-        raise EngineError(
-            "It could not be restored with image '%s' (%s); the image that it was made with may have what this one lacks: run 'docker pull %s' there."
-            % (plan.image, failures[0].rstrip("."), backup.manifest.image)
-        )
-    found.failures += failures
-    with sandbox.session("postgres") as connection:
-        _database.apply_properties(connection, new.name, backup.manifest.properties)
-    with new.session() as connection:
-        analyze(connection, new.search_path)
-
-
-def _require_server(operation: Operation, sandbox: Sandbox, error: DbopsError) -> None:
-    """:raises EngineError: where it was the throwaway server that gave up, not the backup."""
-    there = operation.docker.present([sandbox.container])
-    said = "%s %s" % (error.message, error.details.get("output", ""))
-    if there and there[0].running and _OF_THE_ARCHIVE.search(said):
-        return
-    raise EngineError(
-        "The throwaway server gave up, which says nothing about the backup: %s Give it more room: -e dbops_verify_place=disk, or -e"
-        " dbops_verify_memory=8g" % error.message
-    )
-
-
-@contextlib.contextmanager
-def _measured(seconds: dict[str, float], part: str) -> t.Iterator[None]:
-    begun = time.monotonic()
-    yield
-    seconds[part] = round(time.monotonic() - begun, 3)
+            _compare(backup, restored.sandbox, restored.new, options, found, operation.progress)
+        return restored.version
 
 
 # --- what is compared -----------------------------------------------------------------------------------------------------

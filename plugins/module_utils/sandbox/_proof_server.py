@@ -39,32 +39,38 @@ _OPTIONS = ("max_wal_size=8GB", "checkpoint_timeout=1h", "maintenance_work_mem=2
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a throwaway server. ``place``: ``memory``, ``disk`` or ``auto``; ``cpus``: processors, 0 is all; ``memory``: bytes, 0 is by the database's size."""
+    """Of a throwaway server. ``place``: ``memory``, ``disk`` or ``auto``; ``cpus``: processors, 0 is all; ``memory``: bytes, 0 is by the database's size.
+
+    ``variables``: what the names of those that set them begin with; ``room``: of the dumped database's size, what the copy may come to take.
+    """
 
     place: str = AUTO
     cpus: float = 0
     memory: int = 0
+    variables: str = "dbops_verify"
+    room: float = _ROOM
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backup is to be restored into; ``image``: its name; ``note``: what is not as it was when it was made."""
+    """What a backup is to be restored into; ``image``: its name; ``note``: what is not as it was when it was made; ``variables``: as of its limits."""
 
     machine: Machine
     image: str
     note: str = ""
+    variables: str = "dbops_verify"
 
 
 def plan_server(operation: Operation, manifest: Manifest, limits: Limits) -> Plan:
     """:raises DbopsError: where there is no image for it, or no room."""
     image, name, note = _image(operation, manifest)
     container = operation.target.container
-    needed = int(manifest.database_size * _ROOM)
+    needed = int(manifest.database_size * limits.room)
     in_memory = _in_memory(needed, limits)
     if in_memory:
-        _require_memory(needed)
+        _require_memory(needed, limits)
     else:
-        _require_room(operation, needed)
+        _require_room(operation, needed, limits)
     return Plan(
         Machine(
             image=image,
@@ -78,6 +84,7 @@ def plan_server(operation: Operation, manifest: Manifest, limits: Limits) -> Pla
         ),
         name,
         note,
+        limits.variables,
     )
 
 
@@ -120,13 +127,13 @@ def _in_memory(needed: int, limits: Limits) -> bool:
     return fits and needed + _SERVER_MEMORY // 4 <= limits.memory if limits.memory else fits
 
 
-def _require_memory(needed: int) -> None:
+def _require_memory(needed: int, limits: Limits) -> None:
     """The real server lives on the same host, and must not be what the kernel ends for want of memory."""
     available = available_memory()
     if 0 < available < needed + _SERVER_MEMORY // 4:
         raise DbopsError(
             "There is too little memory on the host to restore it there: about %s needed, %s available. Let it be restored on the engine's disk:"
-            " -e dbops_verify_place=disk" % (size_text(needed + _SERVER_MEMORY // 4), size_text(available))
+            " -e %s_place=disk" % (size_text(needed + _SERVER_MEMORY // 4), size_text(available), limits.variables)
         )
 
 
@@ -140,8 +147,8 @@ def available_memory(path: str = "/proc/meminfo") -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
-def _require_room(operation: Operation, needed: int) -> None:
-    free = _free_space(operation.docker.root())
+def _require_room(operation: Operation, needed: int, limits: Limits) -> None:
+    free = free_space(operation.docker.root())
     if free is not None and free < needed:
         fits = needed + _SERVER_MEMORY // 4 <= available_memory()
         raise DbopsError(
@@ -151,12 +158,12 @@ def _require_room(operation: Operation, needed: int) -> None:
                 size_text(needed),
                 size_text(free),
                 operation.docker.root(),
-                " Or let it be restored in memory, which has room for it: -e dbops_verify_place=memory" if fits else "",
+                " Or let it be restored in memory, which has room for it: -e %s_place=memory" % limits.variables if fits else "",
             )
         )
 
 
-def _free_space(folder: str) -> int | None:
+def free_space(folder: str) -> int | None:
     """Bytes; none where the engine's folder is on another host, or hidden."""
     try:
         usage = os.statvfs(folder)

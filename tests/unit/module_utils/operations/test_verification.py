@@ -19,7 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof impo
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations import _proof_restore, _verification
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _proof_restore, _throwaway_restore, _verification
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import ProofOptions, Query, proof_options
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_restore import Findings
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._verification import choose, verify_backups
@@ -217,7 +217,7 @@ def test_where_the_copy_lies(monkeypatch: pytest.MonkeyPatch, limits: Limits, av
 
 def test_too_little_room_is_said_beforehand_with_what_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     images = {"sha256:server": image("sha256:server")}
-    monkeypatch.setattr(_proof_server, "_free_space", lambda _folder: 2**30)
+    monkeypatch.setattr(_proof_server, "free_space", lambda _folder: 2**30)
     for available, advised in ((2**40, True), (2**30, False)):
         monkeypatch.setattr(_proof_server, "available_memory", lambda available=available: available)
         with pytest.raises(DbopsError, match="too little room on the engine's volume") as refused:
@@ -322,7 +322,9 @@ def test_the_operators_queries_are_asked_and_say_nothing_about_the_backup() -> N
 def test_only_what_is_said_of_the_archive_is_held_against_the_backup() -> None:
     sandbox = Sandbox(container("proof"), "x", ADDRESS, "chat", "x")
     running = operation("/nowhere", docker=FakeDocker(LIVE, container("proof")))
-    _proof_restore._require_server(running, sandbox, DbopsError("pg_restore failed", output="could not read from input file: end of file"))
+    _throwaway_restore.require_server(
+        running, sandbox, DbopsError("pg_restore failed", output="could not read from input file: end of file"), "dbops_verify"
+    )
     for said in (
         "No space left on device",
         "out of memory",
@@ -331,10 +333,10 @@ def test_only_what_is_said_of_the_archive_is_held_against_the_backup() -> None:
         "out of shared memory",
     ):
         with pytest.raises(EngineError, match="says nothing about the backup"):
-            _proof_restore._require_server(running, sandbox, DbopsError("pg_restore failed", output=said))
+            _throwaway_restore.require_server(running, sandbox, DbopsError("pg_restore failed", output=said), "dbops_verify")
     gone = operation("/nowhere", docker=FakeDocker(LIVE))
     with pytest.raises(EngineError, match="-e dbops_verify_place=disk"):
-        _proof_restore._require_server(gone, sandbox, DbopsError("could not read from input file"))
+        _throwaway_restore.require_server(gone, sandbox, DbopsError("could not read from input file"), "dbops_verify")
 
 
 def test_no_row_and_no_secret_is_written_down() -> None:
