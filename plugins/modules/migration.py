@@ -21,6 +21,8 @@ description:
     command that restores it.
 extends_documentation_fragment:
   - dbops.postgres.target
+  - dbops.postgres.planning
+  - dbops.postgres.gates
   - dbops.postgres.attributes
 attributes:
   check_mode:
@@ -30,18 +32,6 @@ attributes:
   idempotent:
     support: full
 options:
-  runner:
-    description:
-      - The command that migrates, as a list of words, or the name of a preset.
-      - The preset V(ent) is C(/app/backend migrate).
-    type: list
-    elements: str
-    default: [ent]
-  image:
-    description:
-      - Image to plan and run with. The image of the running backend by default.
-      - Lets a new version be planned before it is deployed. It has to be on the host already.
-    type: str
   backup:
     description: Whether to make a backup first. Ignored, with a warning, where the database counts as production.
     type: bool
@@ -50,10 +40,6 @@ options:
     description: How many tables the backup dumps at the same time.
     type: int
     default: 2
-  timeout:
-    description: Seconds after which the runner is stopped.
-    type: int
-    default: 600
   lock_timeout:
     description: Seconds that a statement of the runner may wait for a lock.
     type: float
@@ -63,14 +49,32 @@ options:
     type: int
     default: 5
   lock_pause:
-    description: Seconds between two tries.
+    description: Seconds between two tries, more or less by half, so that two that met do not meet again.
     type: float
     default: 5.0
-  state_tables:
-    description: Further names of tables in which the runner keeps its state. Those of the widespread runners are known.
-    type: list
-    elements: str
-    default: []
+  lock_deadline:
+    description: Seconds after which no try begins any more. V(0) is without a limit.
+    type: float
+    default: 300.0
+  lock_hold_max:
+    description: Seconds that the runner may hold a strong lock while others wait for it. V(0) is without a limit.
+    type: float
+    default: 10.0
+  lock_hold_action:
+    description: What happens where it holds one longer. V(warn) tells of it afterwards, V(end) ends the migration, which is not tried again.
+    type: str
+    choices: [warn, end]
+    default: warn
+  blocker_max_age:
+    description:
+      - Seconds. A transaction that is older, and is at a table of the plan, stops the migration before anything is touched. So do a dump, a
+        prepared transaction, and a vacuum to prevent wraparound, at any age. V(0) looks for none of them.
+    type: float
+    default: 60.0
+  analyze:
+    description: Whether tables that were rewritten, or have a new index over an expression, are analyzed afterwards. Else it is said that they need it.
+    type: bool
+    default: true
   health_timeout:
     description: Seconds within which every running backend has to pass its own health check afterwards.
     type: int
@@ -101,45 +105,6 @@ options:
     type: str
     choices: [auto, required, risky, never]
     default: auto
-  risk_accepted:
-    description: Risks that are accepted, as in M(dbops.postgres.migration_plan).
-    type: list
-    elements: dict
-    default: []
-  look_up_seconds:
-    description: Seconds that all questions about the live rows may take together. V(0) asks none, and says so.
-    type: float
-    default: 10.0
-  gates:
-    description:
-      - The checklist before a migration, as data. Each gate that is named has to be open, and is shown with its evidence either way.
-      - C(backup) and C(proved) take C(hours), the most that the newest backup, or the newest that was restored and compared, may be old (26, 168).
-        C(preview) wants the very schema that comes of the migration to have run on the preview (O(previewed)). C(reviewed) wants O(plan).
-        C(window) takes C(time_zone), C(days), C(from), C(to) and C(holidays). C(load) takes the most C(sessions) at work, C(transactions) a second and
-        C(lag_seconds) of replicas. C(clean) wants no invalid index, nothing that a dead run has left, and no failed operation that nobody has finished.
-      - Not given, C(backup), C(preview) and C(clean) where the environment is production, else none.
-    type: dict
-  override:
-    description: Names of gates that may be closed this once, in the name of whoever runs this. It goes into the journal.
-    type: list
-    elements: str
-    default: []
-  reason:
-    description: Why a gate may be closed this once. Without it none may.
-    type: str
-  previewed:
-    description: What M(dbops.postgres.migration_info) says of the preview.
-    type: dict
-    suboptions:
-      host:
-        description: The preview's name in the inventory.
-        type: str
-      schemas:
-        description: The shapes of the schemas that it has been migrated to, and when.
-        type: dict
-      unknown:
-        description: Why that is not known.
-        type: str
 """
 
 EXAMPLES = r"""
@@ -283,22 +248,27 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import AUTO, NEVER, REQUIRED, RISKY, ApprovalOptions
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._gate_options import GATES_SPEC, gate_options
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import LockOptions, MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import GATES_SPEC, PLANNING_SPEC, planning_options
 
 ARGUMENT_SPEC = {
-    "runner": {"type": "list", "elements": "str", "default": ["ent"]},
-    "image": {"type": "str"},
     "backup": {"type": "bool", "default": True},
     "jobs": {"type": "int", "default": 2},
-    "timeout": {"type": "int", "default": 600},
+    "health_timeout": {"type": "int", "default": 60},
+    "conflicts": {"type": "str", "choices": ["stop", "warn"], "default": "stop"},
+    "analyze": {"type": "bool", "default": True},
+}
+
+LOCK_SPEC = {
     "lock_timeout": {"type": "float", "default": 1.0},
     "lock_retries": {"type": "int", "default": 5},
     "lock_pause": {"type": "float", "default": 5.0},
-    "state_tables": {"type": "list", "elements": "str", "default": []},
-    "health_timeout": {"type": "int", "default": 60},
-    "conflicts": {"type": "str", "choices": ["stop", "warn"], "default": "stop"},
+    "lock_deadline": {"type": "float", "default": 300.0},
+    "lock_hold_max": {"type": "float", "default": 10.0},
+    "lock_hold_action": {"type": "str", "choices": ["warn", "end"], "default": "warn"},
+    "blocker_max_age": {"type": "float", "default": 60.0},
 }
 
 APPROVAL_SPEC = {
@@ -306,25 +276,22 @@ APPROVAL_SPEC = {
     "plan_document": {"type": "raw"},
     "plan_max_age": {"type": "float", "default": 24.0},
     "approval": {"type": "str", "choices": [AUTO, REQUIRED, RISKY, NEVER], "default": AUTO},
-    "risk_accepted": {"type": "list", "elements": "dict", "default": []},
-    "look_up_seconds": {"type": "float", "default": 10.0},
-    **GATES_SPEC,
 }
 
 
 def migration(operation: Operation, params: dict[str, t.Any]) -> Result:
     given = {name: params[name] for name in ARGUMENT_SPEC}
-    given.update(runner=tuple(params["runner"]), image=params["image"] or "", state_tables=tuple(params["state_tables"]))
+    limits = LockLimits(params["lock_timeout"], params["lock_hold_max"], params["lock_hold_action"] == "end")
+    locks = LockOptions(limits, params["lock_retries"], params["lock_pause"], params["lock_deadline"], params["blocker_max_age"])
     approval = ApprovalOptions(
         params["plan"] or "", params["plan_document"] or None, params["approval"], params["plan_max_age"] * 3600, params["reason"] or ""
     )
-    accepted = tuple(params["risk_accepted"])
-    seconds, gates = params["look_up_seconds"], gate_options(params)
-    return migrate(operation, MigrationOptions(**given, accepted=accepted, look_up_seconds=seconds, approval=approval, gates=gates))
+    return migrate(operation, MigrationOptions(planning_options(params), **given, locks=locks, approval=approval))
 
 
 def main() -> None:
-    module = DbopsModule(operation="migrate", risk=Risk.FORWARD, argument_spec={**ARGUMENT_SPEC, **APPROVAL_SPEC})
+    spec = {**PLANNING_SPEC, **GATES_SPEC, **ARGUMENT_SPEC, **LOCK_SPEC, **APPROVAL_SPEC}
+    module = DbopsModule(operation="migrate", risk=Risk.FORWARD, argument_spec=spec)
     module.run(migration)
 
 

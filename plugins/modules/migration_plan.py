@@ -20,6 +20,8 @@ description:
   - Nothing is changed, and nobody has to wait. The plan's fingerprint goes into the journal, so that M(dbops.postgres.migration) can do exactly that.
 extends_documentation_fragment:
   - dbops.postgres.target
+  - dbops.postgres.planning
+  - dbops.postgres.gates
   - dbops.postgres.attributes
 attributes:
   check_mode:
@@ -30,84 +32,6 @@ attributes:
     details: Nothing is changed. The statements are in the summary.
   idempotent:
     support: full
-options:
-  runner:
-    description:
-      - The command that migrates, as a list of words, or the name of a preset.
-      - The preset V(ent) is C(/app/backend migrate).
-    type: list
-    elements: str
-    default: [ent]
-  image:
-    description:
-      - Image to plan with. The image of the running backend by default.
-      - Lets a new version be planned before it is deployed. It has to be on the host already.
-    type: str
-  timeout:
-    description: Seconds after which the runner is stopped.
-    type: int
-    default: 600
-  state_tables:
-    description: Further names of tables in which the runner keeps its state. Those of the widespread runners are known.
-    type: list
-    elements: str
-    default: []
-  risk_accepted:
-    description:
-      - Risks that are accepted. One that covers nothing, or has run out, is reported.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      rule:
-        description: The rule's id.
-        type: str
-        required: true
-      object:
-        description: A pattern of what findings call their object, such as C(column public.users.*). Not given, everything.
-        type: str
-      reason:
-        description: Why it may be.
-        type: str
-        required: true
-      until:
-        description: The last day on which it holds, such as V(2026-12-31).
-        type: str
-  look_up_seconds:
-    description: Seconds that all questions about the live rows may take together. V(0) asks none, and says so.
-    type: float
-    default: 10.0
-  gates:
-    description:
-      - The checklist before a migration, as data. Each gate that is named has to be open, and is shown with its evidence either way.
-      - C(backup) and C(proved) take C(hours), the most that the newest backup, or the newest that was restored and compared, may be old (26, 168).
-        C(preview) wants the very schema that comes of the migration to have run on the preview (O(previewed)). C(reviewed) wants an approved plan,
-        which only the migration knows.
-        C(window) takes C(time_zone), C(days), C(from), C(to) and C(holidays). C(load) takes the most C(sessions) at work, C(transactions) a second and
-        C(lag_seconds) of replicas. C(clean) wants no invalid index, nothing that a dead run has left, and no failed operation that nobody has finished.
-      - Not given, C(backup), C(preview) and C(clean) where the environment is production, else none.
-    type: dict
-  override:
-    description: Names of gates that may be closed this once, in the name of whoever runs this. It goes into the journal.
-    type: list
-    elements: str
-    default: []
-  reason:
-    description: Why a gate may be closed this once. Without it none may.
-    type: str
-  previewed:
-    description: What M(dbops.postgres.migration_info) says of the preview.
-    type: dict
-    suboptions:
-      host:
-        description: The preview's name in the inventory.
-        type: str
-      schemas:
-        description: The shapes of the schemas that it has been migrated to, and when.
-        type: dict
-      unknown:
-        description: Why that is not known.
-        type: str
 """
 
 EXAMPLES = r"""
@@ -237,41 +161,16 @@ import typing as t
 from ansible_collections.dbops.postgres.plugins.module_utils._module import DbopsModule
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._gate_options import GATES_SPEC, gate_options
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import PlanningOptions, plan_migration
-
-ACCEPTED = {
-    "rule": {"type": "str", "required": True},
-    "object": {"type": "str"},
-    "reason": {"type": "str", "required": True},
-    "until": {"type": "str"},
-}
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import plan_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import GATES_SPEC, PLANNING_SPEC, planning_options
 
 
 def plan(operation: Operation, params: dict[str, t.Any]) -> Result:
-    options = PlanningOptions(
-        runner=tuple(params["runner"]),
-        image=params["image"] or "",
-        timeout=params["timeout"],
-        state_tables=tuple(params["state_tables"]),
-        accepted=tuple(params["risk_accepted"]),
-        look_up_seconds=params["look_up_seconds"],
-        gates=gate_options(params),
-    )
-    return plan_migration(operation, options)
+    return plan_migration(operation, planning_options(params))
 
 
 def main() -> None:
-    spec = {
-        "runner": {"type": "list", "elements": "str", "default": ["ent"]},
-        "image": {"type": "str"},
-        "timeout": {"type": "int", "default": 600},
-        "state_tables": {"type": "list", "elements": "str", "default": []},
-        "risk_accepted": {"type": "list", "elements": "dict", "default": [], "options": ACCEPTED},
-        "look_up_seconds": {"type": "float", "default": 10.0},
-        **GATES_SPEC,
-    }
-    module = DbopsModule(operation="plan", risk=Risk.ASIDE, argument_spec=spec)
+    module = DbopsModule(operation="plan", risk=Risk.ASIDE, argument_spec={**PLANNING_SPEC, **GATES_SPEC})
     module.run(plan)
 
 

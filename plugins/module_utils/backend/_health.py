@@ -117,15 +117,15 @@ def _trouble(docker: Docker, container: Container) -> str:
             seen.restarts,
             seen.name,
         )
-    if not seen.health_command:
+    if not container.health_command:
         return ""
-    outcome = docker.exec(seen.id, seen.health_command, timeout=30)
+    outcome = docker.exec(seen.id, container.health_command, timeout=30)
     if outcome.rc == 0:
         return ""
     said = " ".join(outcome.output.split())[-300:]
     return "Backend '%s' is not healthy: its check '%s' says: %s" % (
         seen.name,
-        " ".join(seen.health_command),
+        " ".join(container.health_command),
         said or "exit status %d" % outcome.rc,
     )
 

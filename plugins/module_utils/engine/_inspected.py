@@ -34,7 +34,7 @@ class Mount:
 class Container:
     """What ``docker inspect`` says of a container, as far as we use it. Times are RFC 3339 texts in UTC.
 
-    ``trouble``: why the engine could not start it; ``health_said``: the output of its last health check.
+    ``trouble``: why the engine could not start it; ``health_said``: the output of its last health check; ``program``: entrypoint and command.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Container:
     trouble: str = ""
     health_said: str = ""
     command: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -79,13 +80,15 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """What ``docker image inspect`` says of an image; ``digests``: by which a registry knows it, ``name@sha256:...``."""
+    """What ``docker image inspect`` says of an image; ``digests``: by which a registry knows it, ``name@sha256:...``; ``program``: entrypoint
+    and command."""
 
     id: str
     env: dict[str, str]
     volumes: tuple[str, ...]
     labels: dict[str, str]
     digests: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
 
 
 def parse_env(pairs: t.Iterable[str] | None) -> dict[str, str]:
@@ -128,7 +131,12 @@ def parse_container(data: dict[str, t.Any]) -> Container:
         trouble=state.get("Error") or "",
         health_said=_last_output((state.get("Health") or {}).get("Log")),
         command=tuple(data.get("Args") or ()),
+        program=_program(config),
     )
+
+
+def _program(config: dict[str, t.Any]) -> tuple[str, ...]:
+    return (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
 
 
 def _last_output(log: list[dict[str, t.Any]] | None) -> str:
@@ -153,6 +161,7 @@ def parse_image(data: dict[str, t.Any]) -> Image:
         volumes=tuple(sorted(config.get("Volumes") or {})),
         labels=config.get("Labels") or {},
         digests=tuple(sorted(data.get("RepoDigests") or ())),
+        program=_program(config),
     )
 
 

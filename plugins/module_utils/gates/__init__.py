@@ -4,6 +4,6 @@
 
 """The checklist before a migration, as data: what each point wants, what is known of it, and who has overruled it.
 
-Uses: archive, operation, sandbox, server, text.
+Uses: archive, operation, rehearsal, sandbox, server, text.
 Operations that migrate, or plan a migration, come here.
 """

@@ -25,6 +25,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._window import parse_window
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED as REHEARSAL_PASSED
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import Rehearsal, read_rehearsal, same_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap, _vitals
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import row, rows
@@ -33,8 +36,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, utc_now
 
-#: Hours, where the inventory does not say: a backup every night, a proof every week.
-_BACKUP_HOURS, _PROOF_HOURS = 26.0, 7 * 24.0
+#: Hours, where the inventory does not say: a backup every night, a proof and a rehearsal every week.
+_BACKUP_HOURS, _PROOF_HOURS, _REHEARSAL_HOURS = 26.0, 7 * 24.0, 7 * 24.0
+
+#: How a version was found, in words.
+_STATES = {WORKS: "works", FAILS: "does not work", UNKNOWN: "may or may not work"}
 
 #: Operations that leave a database in a state of their own where they fail. A migration shows by itself what it left.
 _LEAVES_SOMETHING = ("restore", "reset", "seed")
@@ -145,6 +151,49 @@ def _reviewed(asked: Asked) -> Gate:
     return Gate("reviewed", FAILED, "Nobody has approved this plan.", line)
 
 
+def _rehearsed(asked: Asked) -> Gate:
+    if _nothing_to_lose(asked.plan):
+        return Gate("rehearsed", NOT_APPLICABLE, "The database has no table yet.")
+    record, line = _last_rehearsal(asked), "Type: ansible-playbook rehearse.yml -l %s" % _host(asked.operation)
+    if record is None:
+        return Gate("rehearsed", FAILED, "This migration was not rehearsed: the last rehearsal, if any, was of another one.", line)
+    if record.state != REHEARSAL_PASSED:
+        return Gate("rehearsed", FAILED, "Its rehearsal at %s failed: %s" % (record.at, " ".join(record.exceeded)), line)
+    hours = float(asked.told.get("hours", _REHEARSAL_HOURS))
+    age = (utc_now() - record.moment).total_seconds()
+    evidence = "Rehearsed on the rows of backup '%s' %s ago, it took %s; %g h are allowed." % (
+        record.backup,
+        duration_text(age),
+        duration_text(record.seconds),
+        hours,
+    )
+    return Gate("rehearsed", PASSED, evidence) if age <= hours * 3600 else Gate("rehearsed", FAILED, evidence, line)
+
+
+def _last_rehearsal(asked: Asked) -> Rehearsal | None:
+    """Where it was of this very migration."""
+    record = read_rehearsal(asked.operation.archive.folder, asked.operation.database)
+    return record if record and record.covers(*same_migration(asked.plan)) else None
+
+
+def _compatible(asked: Asked) -> Gate:
+    """What runs now has to live with the new schema, for as long as it runs, and again where one goes back to it."""
+    if _nothing_to_lose(asked.plan):
+        return Gate("compatible", NOT_APPLICABLE, "The database has no table yet.")
+    record, line = _last_rehearsal(asked), "Type: ansible-playbook rehearse.yml -l %s" % _host(asked.operation)
+    if record is None:
+        return Gate("compatible", FAILED, "Whether the version that runs now works with the new schema was not tried.", line)
+    running = asked.operation.target.backend().image_id
+    tried = [version for version in record.versions if version.image_id == running]
+    if not tried:
+        return Gate("compatible", FAILED, "The rehearsal at %s has tried another version than the one that runs now." % record.at, line)
+    evidence = "With the new schema '%s' %s. %s" % (tried[0].image, _STATES[tried[0].state], tried[0].evidence)
+    if tried[0].state == WORKS:
+        return Gate("compatible", PASSED, evidence)
+    line = "Deploy the new version at once after the migration and overrule this gate, or migrate in two steps: first what both versions can use."
+    return Gate("compatible", FAILED, evidence, line)
+
+
 def _window(asked: Asked) -> Gate:
     window = parse_window(asked.told)
     if not rows(asked.operation.maintenance, "SELECT 1 FROM pg_timezone_names WHERE lower(name) = lower(%s)", (window.time_zone,)):
@@ -246,6 +295,8 @@ _EVALUATED: dict[str, t.Callable[[Asked], Gate]] = {
     "proved": _proved,
     "preview": _preview,
     "reviewed": _reviewed,
+    "rehearsed": _rehearsed,
+    "compatible": _compatible,
     "window": _window,
     "load": _load,
     "clean": _clean,

@@ -19,8 +19,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "proved": ("hours",),
     "preview": ("host",),
     "reviewed": (),
+    "rehearsed": ("hours",),
     "window": ("time_zone", "days", "from", "to", "holidays"),
     "load": ("sessions", "transactions", "lag_seconds"),
+    "compatible": (),
     "clean": (),
 }
 

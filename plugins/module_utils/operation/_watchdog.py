@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the runner on the real database under watch: ends a wait for a lock before everybody else has to wait behind it, and ends
-what a runner that was stopped has left running in the server.
+"""Watches a runner's sessions while it works on the real database.
 
 A statement that waits for a strong lock makes every later reader of the table wait too
 (https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES). Not every driver takes ``lock_timeout`` from its
-environment, so a session of ours watches the runner's sessions and cancels one that has waited too long.
+environment, so a session of ours watches the runner's sessions and cancels one that has waited too long. It also sees what they
+hold, and who waits behind them.
 """
 
 from __future__ import annotations
@@ -15,28 +15,20 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, run_for_real
-from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import is_cut
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows, session, value
-from ansible_collections.dbops.postgres.plugins.module_utils.server._server_log import read_server_log, refused
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import Session, sessions
-from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import failure_facts, failures_text
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
-from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
+from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span, Spans
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_literals
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text, duration_text
 
 if t.TYPE_CHECKING:
-    from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-    from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
     from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
-    from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Failed
 
 #: Seconds between two looks.
 INTERVAL = 0.1
-
-#: Bytes that are kept of the server's log of the run, of its beginning and of its end.
-_KEPT_LOG = 16 * 1024 * 1024
 
 #: Seconds that the runner's sessions may take to end when the runner has ended.
 END_SECONDS = 30.0
@@ -45,23 +37,61 @@ _WAITING = """
 SELECT DISTINCT a.pid, a.query, pg_blocking_pids(a.pid)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND l.locktype = 'relation' AND a.datname = %s
-  AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
+  AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
   AND l.waitstart < clock_timestamp() - make_interval(secs => %s)
 """
 
-#: Who is there, and whether it is the runner; not yet one that is just beginning, whose database is null still.
+#: Who is there, whether it is the runner, and since when it works at what; not yet one that is just beginning, whose database is null still.
 _PRESENT = """
-SELECT a.pid, a.datname = %s AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
+SELECT a.pid, a.datname = %s AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s),
+    CASE WHEN a.state = 'active' THEN extract(epoch FROM clock_timestamp() - a.query_start)::float8 END, a.query
 FROM pg_stat_activity a
 WHERE a.datname IS NOT NULL
+"""
+
+#: What the runner holds that makes others wait, of tables that are somebody's.
+_HELD = """
+SELECT a.pid, l.relation::bigint, l.mode
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.granted AND l.locktype = 'relation' AND l.relation >= 16384
+  AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND a.datname = %s
+  AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
+"""
+
+#: Who waits for a lock, and for whom; who queues behind somebody that waits does so too.
+_QUEUE = """
+SELECT a.pid, pg_blocking_pids(a.pid)
+FROM pg_stat_activity a
+WHERE a.datname = %s AND a.wait_event_type = 'Lock' AND NOT (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
 """
 
 #: Terminates what it finds.
 _STILL_THERE = """
 SELECT pg_terminate_backend(a.pid)
 FROM pg_stat_activity a
-WHERE a.datname = %s AND a.pid <> pg_backend_pid() AND (host(a.client_addr) = ANY(%s) OR a.application_name = %s)
+WHERE a.datname = %s AND a.pid <> pg_backend_pid() AND (coalesce(host(a.client_addr) = ANY(%s), false) OR a.application_name = %s)
 """
+
+
+@dataclass(frozen=True)
+class LockLimits:
+    """Seconds. ``wait``: that a session of the runner may wait for a lock, ``None`` as long as it likes; ``hold``: that it may hold a strong one
+    while others wait, 0 as long as it likes; ``end``: whether it is ended then, else it is only told."""
+
+    wait: float | None = None
+    hold: float = 0
+    end: bool = False
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Who had to wait behind the runner: the most sessions at one time, and the seconds of all of them together."""
+
+    most: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return "%s waited behind it at the same time, %s in all" % (count_text(self.most, "session"), duration_text(self.seconds))
 
 
 class Watchdog:
@@ -69,21 +99,28 @@ class Watchdog:
 
     :param connection: a session of its own in the maintenance database.
     :param addresses: asked at every look, since the runner's container gets its addresses only when it starts.
-    :param seconds: how long a session may wait for a lock; without it, as long as it likes.
     """
 
     def __init__(
-        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], seconds: float | None
+        self, connection: Connection, database: str, application: str, addresses: t.Callable[[], list[str]], limits: LockLimits
     ) -> None:
         self._connection = connection
         self._database = database
         self._application = application
         self._addresses = addresses
-        self._seconds = seconds
+        self._limits = limits
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._seen_addresses: list[str] = []
+        self._begun = time.monotonic()
+        self._looked = self._begun
+        self._since: dict[int, float] = {}
+        self._locks = Spans(INTERVAL)
         self.cancelled: list[str] = []
+        self.long_holds: dict[int, str] = {}
+        self.ended_long_hold = False
+        self.queue = Queue()
+        self.slowest: tuple[float, str] = (0.0, "")
         self.own: set[int] = set()
         self.others: set[int] = set()
         self.trouble = ""
@@ -99,15 +136,26 @@ class Watchdog:
         self.end_sessions(END_SECONDS)
         self._note_sessions()
 
+    @property
+    def held(self) -> list[Span]:
+        """The strong locks that the runner had, by the tables' oids, in seconds since the watch began."""
+        return self._locks.all()
+
+    @property
+    def _whose(self) -> tuple[t.Any, ...]:
+        return self._database, self._seen_addresses, self._application
+
     def _note_sessions(self) -> None:
         """Before the runner begins and when it has ended, whoever is there is somebody else."""
-        for pid, is_runner in rows(self._connection, _PRESENT, (self._database, self._seen_addresses, self._application)):
+        for pid, is_runner, seconds, query in rows(self._connection, _PRESENT, self._whose):
             (self.own if is_runner else self.others).add(pid)
+            if is_runner and seconds is not None:
+                self.slowest = max(self.slowest, (seconds, query))
 
     def end_sessions(self, seconds: float) -> None:
         """End what the runner's sessions still do: a statement goes on after its client was killed, and would change the schema later."""
         deadline = time.monotonic() + seconds
-        while rows(self._connection, _STILL_THERE, (self._database, self._seen_addresses, self._application)):
+        while rows(self._connection, _STILL_THERE, self._whose):
             if time.monotonic() > deadline:
                 raise DbopsError(
                     "The runner has ended, but its sessions in database '%s' do not: look at pg_stat_activity." % self._database
@@ -120,127 +168,44 @@ class Watchdog:
                 self._seen_addresses = self._seen_addresses or self._addresses()
                 if self._seen_addresses:
                     self._note_sessions()
-                if self._seconds is not None:
-                    self._cancel_waits(self._seconds)
+                self._measure()
+                if self._limits.wait is not None:
+                    self._cancel_waits(self._limits.wait)
             except Exception as error:  # a dead watchdog must not end the migration, only be told of
                 self.trouble = str(error).strip()
                 return
 
+    def _measure(self) -> None:
+        """What the runner holds, and who waits behind it."""
+        now = time.monotonic()
+        held = rows(self._connection, _HELD, self._whose)
+        self._locks.look(now - self._begun, [(mode, relation) for _pid, relation, mode in held])
+        holders = {pid for pid, _relation, _mode in held}
+        self._since = {pid: self._since.get(pid, now) for pid in holders}
+        behind = [(pid, set(ahead) & self.own) for pid, ahead in rows(self._connection, _QUEUE, self._whose)]
+        waiting = [pid for pid, ahead in behind if ahead]
+        passed, self._looked = now - self._looked, now
+        self.queue = Queue(max(self.queue.most, len(waiting)), self.queue.seconds + len(waiting) * passed)
+        for pid in {pid for _waiter, ahead in behind for pid in ahead} & holders:
+            if self._limits.hold and now - self._since[pid] > self._limits.hold and pid not in self.long_holds:
+                self._note_long_hold(pid, now - self._since[pid], len(waiting))
+
+    def _note_long_hold(self, pid: int, seconds: float, waiting: int) -> None:
+        self.long_holds[pid] = "It has held a lock for more than %s while %s waited (dbops_migrate_lock_hold_max)" % (
+            duration_text(seconds),
+            count_text(waiting, "session"),
+        )
+        if self._limits.end and rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
+            self.ended_long_hold = True
+
     def _cancel_waits(self, seconds: float) -> None:
-        for pid, query, blockers in rows(self._connection, _WAITING, (self._database, self._seen_addresses, self._application, seconds)):
+        for pid, query, blockers in rows(self._connection, _WAITING, (*self._whose, seconds)):
             named = {session.pid: session for session in sessions(self._connection, self._database)}
             who = "; ".join(_describe(blocker, named) for blocker in blockers) or "nobody any more"
             if rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
-                self.cancelled.append(
-                    "'%s' waited longer than %g s for a lock, held by: %s" % (" ".join(query.split())[:200], seconds, who)
-                )
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What came of a runner on the real database.
-
-    :param waits: whom it had to wait for, where it waited too long.
-    :param refused: what the server refused of it, as its log tells.
-    :param uncertain: the same of sessions that came and went between two looks, so that they may be somebody else's.
-    :param refused_unknown: why that is not known; ``where``: the line that shows the log of that time.
-    """
-
-    outcome: Outcome
-    waits: list[str]
-    refused: list[Failed] = field(default_factory=list)
-    uncertain: list[Failed] = field(default_factory=list)
-    refused_unknown: str = ""
-    where: str = ""
-
-    def tell(self, operation: Operation, runner: Runner, told: t.Iterable[Failed] = (), executed: t.Iterable[str] = ()) -> Refused:
-        """Warn of what the server refused of the runner.
-
-        :param told: what was refused in the sandbox already, and told.
-        :param executed: what the runner executed in the sandbox: whoever sends the same text here is the runner.
-        """
-        known, own = {failed.sql for failed in told}, set(executed)
-        refused = [failed for failed in self.refused if failed.sql not in known]
-        refused += [failed for failed in self.uncertain if failed.sql in own and failed.sql not in known]
-        # Of somebody else's statement nothing is shown: it may hold what is not ours to see.
-        foreign = [failed for failed in self.uncertain if failed.sql not in own | known]
-        if refused:
-            operation.warnings.append(
-                "'%s' ended without an error, but while it ran on database '%s' the server refused: %s. Look whether its rows are as you want"
-                " them." % (runner.command, operation.database, failures_text(refused))
-            )
-        unknown = self.refused_unknown
-        if foreign:
-            count = count_text(len(foreign), "statement")
-            unknown = "%s refused of sessions too short to tell whose they were; to see them: %s" % (count, self.where)
-        return Refused(tuple(refused), unknown)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """What the server refused of a runner, and what is not known of that."""
-
-    statements: tuple[Failed, ...]
-    unknown: str
-
-    def facts(self) -> dict[str, t.Any]:
-        return {"refused": failure_facts(self.statements), "refused_unknown": self.unknown}
-
-    @property
-    def not_known(self) -> list[str]:
-        """For the summary: what nobody has looked at."""
-        return ["Whether the server refused something of it meanwhile is not known: %s." % self.unknown] if self.unknown else []
-
-
-def run_watched(operation: Operation, runner: Runner, purpose: str, timeout: float, lock_timeout: float | None = None) -> Watched:
-    """Run the runner on the real database. ``lock_timeout``: seconds that it may wait for a lock; without it, as long as it likes."""
-    name = "dbops-%s-%s" % (operation.run_id, purpose)
-
-    def addresses() -> list[str]:
-        try:
-            return [endpoint.address for endpoint in operation.docker.container(name).endpoints if endpoint.address]
-        except EngineError:
-            return []
-
-    target, application = operation.target, operation.application + " runner"
-    begun = value(operation.maintenance, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
-    with session(target.address, target.maintenance_database, operation.application + " watchdog") as connection, Watchdog(
-        connection, operation.database, application, addresses, lock_timeout
-    ) as watchdog:
-        outcome = run_for_real(operation.docker, runner, name, operation.labels, application, timeout)
-    if watchdog.trouble:
-        operation.warnings.append("The watch over the runner's sessions ended early: %s" % watchdog.trouble)
-    return _with_refused(operation, begun, watchdog, Watched(outcome, watchdog.cancelled))
-
-
-def _with_refused(operation: Operation, begun: str, watchdog: Watchdog, watched: Watched) -> Watched:
-    """With what the server's log says was refused of sessions that came and went with the runner, or why that is not known."""
-    container = operation.target.container
-    log = read_server_log(operation.maintenance)
-    unknown = log.unreadable or ("the watch over the runner's sessions ended early" if watchdog.trouble else "")
-    if unknown:
-        return replace(watched, refused_unknown=unknown)
-    try:
-        read = operation.docker.read_log(container.id, begun, -1, _KEPT_LOG)
-    except EngineError:
-        read = None
-    if read is None or read.rc != 0:
-        return replace(watched, refused_unknown="the log of container '%s' cannot be read" % container.name)
-    if is_cut(read.stderr):
-        return replace(watched, refused_unknown="the log of container '%s' is too long for that time" % container.name)
-    found = [failed for failed in refused(log, operation.database, read.stderr) if failed.session not in watchdog.others]
-    return replace(
-        watched,
-        refused=[failed for failed in found if failed.session in watchdog.own],
-        uncertain=[failed for failed in found if failed.session not in watchdog.own],
-        where="docker logs --since %s %s" % (begun, container.name),
-    )
+                shown = " ".join(without_literals(query).split())[:200]
+                self.cancelled.append("'%s' waited longer than %g s for a lock, held by: %s" % (shown, seconds, who))
 
 
 def _describe(pid: int, named: dict[int, Session]) -> str:
     return str(named[pid]) if pid in named else "pid %d" % pid
-
-
-def require_positive(seconds: float) -> None:
-    if seconds <= 0:
-        raise DbopsError("The lock timeout has to be more than 0 seconds (dbops_migrate_lock_timeout).")

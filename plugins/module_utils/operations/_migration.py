@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, require_positive, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._afterwards import look_afterwards, state_before
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import (
     ApprovalOptions,
     approval_facts,
@@ -34,13 +36,15 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import (
     LIMIT,
     Planned,
-    PlanningOptions,
     extent,
     make_sound_plan,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts import broken_branches, losses_text
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import strongest
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, render_plan
+from ansible_collections.dbops.postgres.plugins.module_utils.server._blockers import blockers
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
     Snapshot,
     brief,
@@ -50,7 +54,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
     render,
     tables,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp
 
@@ -59,36 +63,39 @@ if t.TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MigrationOptions:
-    """Seconds for every time limit. ``lock_retries``: how often the run is tried again after waiting too long for a lock.
+class LockOptions:
+    """How the migration gets its locks. Seconds. ``retries``: how often it is tried again after it waited too long; ``pause``: between two tries,
+    more or less; ``deadline``: after which none begins any more, 0 is without; ``blocker_max_age``: older transactions at its tables stop it
+    beforehand, 0 looks for none."""
 
-    ``conflicts``: ``stop`` or ``warn`` where the plan would break another branch on a database that is not production.
+    limits: LockLimits = field(default_factory=lambda: LockLimits(1.0, 10.0))
+    retries: int = 5
+    pause: float = 5
+    deadline: float = 300
+    blocker_max_age: float = 60
+
+
+@dataclass(frozen=True)
+class MigrationOptions:
+    """Seconds for every time limit.
+
+    ``conflicts``: ``stop`` or ``warn`` where the plan would break another branch on a database that is not production; ``analyze``: whether
+    tables that are rewritten get their statistics anew.
     """
 
-    runner: tuple[str, ...]
-    image: str = ""
+    planning: PlanningOptions
     backup: bool = True
     jobs: int = 2
-    timeout: float = 600
-    lock_timeout: float = 1
-    lock_retries: int = 5
-    lock_pause: float = 5
-    state_tables: tuple[str, ...] = ()
+    locks: LockOptions = field(default_factory=LockOptions)
     health_timeout: float = 60
     conflicts: str = "stop"
-    accepted: tuple[t.Mapping[str, t.Any], ...] = ()
-    look_up_seconds: float = 10
+    analyze: bool = True
     approval: ApprovalOptions = field(default_factory=ApprovalOptions)
-    gates: GateOptions = field(default_factory=GateOptions)
-
-    @property
-    def planning(self) -> PlanningOptions:
-        return PlanningOptions(self.runner, self.image, self.timeout, self.state_tables, self.accepted, self.look_up_seconds, self.gates)
 
 
 def migrate(operation: Operation, options: MigrationOptions) -> Result:
     """Plan; in check mode stop there; else do what was planned, and nothing if that is nothing."""
-    require_positive(options.lock_timeout)
+    require_sensible(options.locks)
     approved = find_approved(operation, options.approval)
     planned = make_sound_plan(operation, options.planning, approved is not None)
     plan, runner = planned.plan, planned.runner
@@ -105,6 +112,7 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
         )
     require_ready(operation, planned, approved, options.approval)
     _settle_conflicts(operation, plan, runner, options)
+    _require_nobody_in_the_way(operation, plan, options.locks.blocker_max_age)
     if operation.check_mode:
         return Result(
             True,
@@ -119,14 +127,54 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
     sick_before = _health.sick(operation.docker, operation.target.backends)
-    seconds, watched = apply(operation, plan, runner, options, backup)
-    facts["runner_seconds"] = round(seconds, 3)
-    refused = watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
+    before = state_before(operation)
+    run = apply(operation, plan, runner, options, backup)
+    facts["runner_seconds"] = round(run.seconds, 3)
+    refused = run.watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
+    afterwards = look_afterwards(operation, planned, run.watched, before, options.analyze)
+    facts["afterwards"] = afterwards.facts()
     without = went_without(operation, planned, approved, options.approval)
-    report = _report(operation, planned, backup, facts, diff, refused.not_known)
-    return replace(report, journal={**report.journal, **approval_facts(without, approved, options.approval.reason)})
+    report = _report(operation, planned, backup, facts, diff, [*afterwards.lines(), *refused.not_known])
+    journal = {**report.journal, **afterwards.journal(), **approval_facts(without, approved, options.approval.reason)}
+    return replace(report, journal=journal)
+
+
+def require_sensible(locks: LockOptions) -> None:
+    """:raises DbopsError: for a limit that would end every wait at once."""
+    if locks.limits.wait is None or locks.limits.wait <= 0:
+        raise DbopsError("The lock timeout has to be more than 0 seconds (dbops_migrate_lock_timeout).")
+
+
+def _require_nobody_in_the_way(operation: Operation, plan: Plan, max_age: float) -> None:
+    """Whoever will not be gone soon would keep the migration waiting, and everybody else behind it.
+
+    :raises Refused: naming who it is, and what ends it; in check mode it is only said.
+    """
+    wanted = locks_wanted(plan)
+    if not max_age or not wanted:
+        return
+    with operation.session(read_only=True) as connection:
+        found = blockers(connection, wanted, max_age)
+    if not found:
+        return
+    told = (
+        "Refused to migrate '%s': its tables are in use by what will not be gone soon, and everybody would wait behind the migration. Nothing was"
+        " touched.\n%s\nWait for it, or end it: %s To try all the same, for as long as dbops_migrate_lock_retries says: -e"
+        " dbops_migrate_blocker_max_age=0"
+        % (operation.database, "\n".join(map(str, found[:10])), " ".join(blocker.end for blocker in found[:10]))
+    )
+    if not operation.check_mode:
+        raise Refused(told)
+    operation.warnings.append("A run would be refused. " + told)
+
+
+def locks_wanted(plan: Plan) -> dict[str, str]:
+    """The strongest lock on each table that was there before, by its full name."""
+    relations = plan.objects[0].relations
+    pairs = [pair for statement in plan.statements for pair in statement.held.items()]
+    return {relations[oid].name: mode for oid, mode in strongest(pairs).items() if oid in relations}
 
 
 def _settle_conflicts(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions) -> None:
@@ -157,34 +205,49 @@ def _back_up(operation: Operation, options: MigrationOptions) -> Backup | None:
     return make_backup(operation, BackupOptions("before_migration", options.jobs))
 
 
-def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> tuple[float, Watched]:
-    """Run the runner until it succeeds or must not be tried again; returns the run that succeeded, and its seconds."""
+@dataclass(frozen=True)
+class Run:
+    """The try that succeeded. ``seconds``: of the runner; ``waits``: of tries before it."""
+
+    watched: Watched
+    seconds: float
+
+
+def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOptions, backup: Backup | None) -> Run:
+    """Run the runner until it succeeds or must not be tried again."""
     if _read(operation) != plan.before:
         raise DbopsError(
             "The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated."
             % operation.database
         )
-    attempt = 0
+    begun, attempt, locks = time.monotonic(), 0, options.locks
     while True:
         attempt += 1
         operation.enter("migrate: run")
         started = time.monotonic()
         try:
-            watched = run_watched(operation, runner, "migrate-%d" % attempt, options.timeout, options.lock_timeout)
+            watched = run_watched(operation, runner, "migrate-%d" % attempt, options.planning.timeout, locks.limits)
             outcome, waits = watched.outcome, watched.waits
             seconds = time.monotonic() - started
             after = _read(operation)
         except DbopsError as error:  # interrupted, or engine or server failed: say all the same what became of the schema
             raise DbopsError("%s %s" % (error.message, _state_now(operation, plan, backup)), **error.details) from None
-        if not failure_of(runner, outcome, options.timeout, LIMIT):
+        if not failure_of(runner, outcome, options.planning.timeout, LIMIT):
             _require_as_planned(operation, plan, runner, outcome, after, backup)
-            operation.warnings += waits
-            return seconds, watched
-        if not waits or attempt > options.lock_retries or after != plan.before:
-            raise _failure(operation, plan, runner, options, outcome, after, backup, waits)
+            operation.warnings += waits + list(watched.holds)
+            return Run(watched, seconds)
+        pause = locks.pause * random.uniform(0.5, 1.5)  # noqa: S311 # two that met shall not meet again
+        late = bool(locks.deadline) and time.monotonic() + pause - begun > locks.deadline
+        if not waits or watched.ended or attempt > locks.retries or late or not _may_go_on(plan, after):
+            raise _failure(operation, plan, runner, options, watched, after, backup, late)
         operation.warnings += ["Attempt %d gave up: %s." % (attempt, wait) for wait in waits]
         operation.enter("migrate: pause")
-        time.sleep(options.lock_pause)
+        time.sleep(pause)
+
+
+def _may_go_on(plan: Plan, after: Snapshot) -> bool:
+    """A runner that writes down how far it came goes on from there; any other has to begin where the plan began."""
+    return after == plan.before or bool(plan.state_changed)
 
 
 def _read(operation: Operation) -> Snapshot:
@@ -218,22 +281,25 @@ def _failure(
     plan: Plan,
     runner: Runner,
     options: MigrationOptions,
-    outcome: Outcome,
+    watched: Watched,
     after: Snapshot,
     backup: Backup | None,
-    waits: list[str],
+    late: bool,
 ) -> DbopsError:
     changed = difference(plan.before, after)
-    waited = " It was stopped because %s." % "; and ".join(waits) if waits else ""
+    why = ["It was stopped because %s." % "; and ".join(watched.waits)] if watched.waits else []
+    why += ["It was ended. %s." % "; ".join(watched.holds)] if watched.ended else []
+    why += ["It was not tried again: the time for all tries is over (dbops_migrate_lock_deadline)."] if late and watched.waits else []
+    why += ["Meanwhile %s." % watched.queue] if watched.queue.most else []
     return DbopsError(
-        "The migration failed: %s.%s It says: %s. %s"
+        "The migration failed: %s. %sIt says: %s. %s"
         % (
-            failure_of(runner, outcome, options.timeout, LIMIT),
-            waited,
-            last_lines(outcome) or "(nothing)",
+            failure_of(runner, watched.outcome, options.planning.timeout, LIMIT),
+            "".join(text + " " for text in why),
+            last_lines(watched.outcome) or "(nothing)",
             _state(operation, plan, after, backup),
         ),
-        output=outcome.output,
+        output=watched.outcome.output,
         differences=render(changed),
         schema_unchanged=not changed,
         backup=facts_of(backup) if backup else None,
@@ -251,7 +317,11 @@ def _state(operation: Operation, plan: Plan, after: Snapshot, backup: Backup | N
     """S5: the schema is as it was, shown by its fingerprint, or what exactly changed and how to go back."""
     changed = difference(plan.before, after)
     if changed:
-        return "The schema was left changed: %s. %s" % (brief(changed), _way_back(operation, backup))
+        invalid = [key.partition(" ")[2] for key, text in changed.added.items() if key.startswith("index ") and " INVALID" in text]
+        left = (
+            "An index was left invalid, which costs writes and serves nobody: DROP INDEX CONCURRENTLY %s; " % invalid[0] if invalid else ""
+        )
+        return "The schema was left changed: %s. %s%s" % (brief(changed), left, _way_back(operation, backup))
     state = "The schema is as it was (fingerprint %s before and after)." % fingerprint(after)[:12]
     if plan.data_statements:
         state += " The migration also writes rows, which a fingerprint does not show. " + _way_back(operation, backup)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
     Runner,
@@ -17,11 +17,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence import evaluate
-from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, GateOptions, asks_its_checklist, wanted
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, asks_its_checklist, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, read_rehearsal, same_migration
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, make_plan, plan_facts
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity, _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
@@ -40,20 +43,6 @@ _HOW_TO_NOTE = "It is not in the journal, so nobody can approve it: plan without
 
 #: Statements, and characters of each, that a person reads on a screen.
 _MOST, _WIDEST = 30, 150
-
-
-@dataclass(frozen=True)
-class PlanningOptions:
-    """``image``: empty for the running backend's; ``timeout``: seconds for the runner. ``accepted``: risks, as the inventory has them;
-    ``look_up_seconds``: for all questions about the live rows together, 0 asks none."""
-
-    runner: tuple[str, ...]
-    image: str = ""
-    timeout: float = 600
-    state_tables: tuple[str, ...] = ()
-    accepted: tuple[t.Mapping[str, t.Any], ...] = ()
-    look_up_seconds: float = 10
-    gates: GateOptions = field(default_factory=GateOptions)
 
 
 @dataclass(frozen=True)
@@ -102,8 +91,8 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
     wanted(options.gates, asks_its_checklist(operation.request.environment, operation.is_production))  # said before anything is planned
     _database.require(operation.maintenance, operation.database)
     runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
-    first = _first_look(operation)
-    plan = _as_shown(operation, make_plan(operation, runner, options.state_tables, options.timeout, twice=True))
+    first = first_look(operation)
+    plan = as_shown(operation, make_plan(operation, runner, options.state_tables, options.timeout, twice=True))
     _require_sound(plan, runner, options.timeout)
     if plan.swallowed:
         operation.warnings.append(
@@ -114,11 +103,22 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
         return Planned(plan, runner, Assessment())
     operation.enter("plan: judge")
     with operation.session(read_only=True) as connection:
-        assessment = assess(connection, plan, first, accepted, options.look_up_seconds)
+        assessment = assess(connection, plan, first, accepted, options.look_up_seconds, measured=_rehearsed(operation, plan))
     return Planned(plan, runner, assessment, tuple(evaluate(operation, plan, approved, options.gates)))
 
 
-def _as_shown(operation: Operation, plan: Plan) -> Plan:
+def _rehearsed(operation: Operation, plan: Plan) -> Measured | None:
+    """What the last rehearsal has measured, where it was of this very migration."""
+    record = read_rehearsal(operation.archive.folder, operation.database)
+    if record is None or record.state != PASSED or not record.covers(*same_migration(plan)):
+        return None
+    longest: dict[str, float] = {}
+    for lock in record.locks:
+        longest[lock.table] = max(longest.get(lock.table, 0.0), lock.seconds)
+    return Measured(record.backup, tuple(record.seconds_of([statement.sql for statement in plan.statements])), longest)
+
+
+def as_shown(operation: Operation, plan: Plan) -> Plan:
     """Without secrets from the beginning: what is written down has the fingerprint of what was planned."""
 
     def shown(text: str) -> str:
@@ -134,7 +134,7 @@ def _as_shown(operation: Operation, plan: Plan) -> Plan:
     )
 
 
-def _first_look(operation: Operation) -> _activity.Look | None:
+def first_look(operation: Operation) -> _activity.Look | None:
     """What goes on in the tables is what changes between this look and the one after the plan."""
     try:
         with operation.session(read_only=True) as connection:

@@ -14,7 +14,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import parse_size
 
 #: The engine itself takes no less (https://docs.docker.com/engine/containers/resource_constraints/), a server needs more.
-_LEAST_MEMORY = 256 * 2**20
+LEAST_MEMORY = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def proof_options(params: t.Mapping[str, t.Any]) -> ProofOptions:
     :raises DbopsError: where one makes no sense.
     """
     memory = parse_size(params["memory"]) if params["memory"] else 0
-    if memory is None or 0 < memory < _LEAST_MEMORY:
+    if memory is None or 0 < memory < LEAST_MEMORY:
         raise DbopsError("dbops_verify_memory is a size from 256m on, such as 8g, not '%s'." % params["memory"])
     if params["jobs"] < 1 or params["cpus"] < 0:
         raise DbopsError("dbops_verify_jobs is a number from 1 on, dbops_verify_cpus one from 0 on.")

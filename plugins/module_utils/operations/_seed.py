@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database

@@ -18,6 +18,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._dropped impor
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import NOWHERE, Facts, Finding
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._locks import HeldLock, held_locks
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._lookup import look_up
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured, put_in
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._tables import numbers, tables, unexplained_rewrites
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
@@ -74,12 +75,14 @@ def assess(
     accepted: t.Sequence[Acceptance] = (),
     seconds: float = 10.0,
     today: datetime.date | None = None,
+    measured: Measured | None = None,
 ) -> Assessment:
     """Judge a plan by the live database.
 
     :param connection: a session in the live database that only reads.
     :param first: a look at its tables before the plan was made; without it nothing is known of what goes on in them.
     :param seconds: for all questions about rows together; 0 asks none.
+    :param measured: what a rehearsal of this very plan has measured.
     """
     notes: list[str] = []
     for setting in _SETTINGS:
@@ -89,13 +92,15 @@ def assess(
     findings += [*numbers(facts, _numbers(connection, notes)), *_missing_extensions(connection, facts, notes)]
     if seconds > 0:
         findings = look_up(connection, facts, findings, seconds)
-    else:
+    elif measured is None:
         notes.append("The rows were not asked (dbops_migrate_look_up_seconds is 0).")
+    if measured is not None:
+        findings = put_in(findings, facts, measured)
     findings, told = accept(findings, accepted, today or datetime.date.today())
     ordered = sorted(
         findings, key=lambda finding: (-finding.level, finding.statement if finding.statement != NOWHERE else len(plan.statements))
     )
-    locks = held_locks(facts, findings)
+    locks = held_locks(facts, findings, measured)
     touched = sorted({finding.table for finding in findings if finding.table} | {lock.table for lock in locks})
     shown = tuple(facts.tables[name] for name in touched if name in facts.tables)
     return Assessment(tuple(ordered), tuple(locks), shown, tuple(notes + told))

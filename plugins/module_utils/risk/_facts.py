@@ -26,7 +26,7 @@ TABLE_KINDS = "rpm"
 class Finding:
     """One hazard of a plan. ``statement``: its place in the plan, ``NOWHERE`` where none can be named.
 
-    ``seconds``: how long it works while others wait, an estimate, ``None`` where nobody has to; ``evidence``: what the live database's rows
+    ``seconds``: how long it works while others wait, an estimate unless ``measured``, ``None`` where nobody has to; ``evidence``: what the live database's rows
     say; ``unknown``: why they could not be asked, so that only a rehearsal can tell; ``accepted``: the reason given in the inventory;
     ``subject``: the numbers of what is meant, as ``_lookup`` needs them.
     """
@@ -43,6 +43,7 @@ class Finding:
     unknown: str = ""
     accepted: str = ""
     subject: tuple[int, ...] = ()
+    measured: bool = False
 
 
 @dataclass(frozen=True)

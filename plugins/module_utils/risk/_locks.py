@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _estimates
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import Facts, Finding
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import STRONG_LOCKS
 
@@ -20,7 +21,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observatio
 class HeldLock:
     """The strongest lock on a table that was there before, over the statements ``first`` to ``last`` of one transaction.
 
-    ``seconds``: an estimate; ``waiting``: statements a second that would wait for it, ``None`` where that is not known.
+    ``seconds``: an estimate unless ``measured``; ``waiting``: statements a second that would wait for it, ``None`` where that is not known.
     """
 
     table: str
@@ -30,16 +31,17 @@ class HeldLock:
     seconds: float
     waiting: float | None
     level: Level
+    measured: bool = False
 
 
-def held_locks(facts: Facts, findings: t.Sequence[Finding]) -> list[HeldLock]:
+def held_locks(facts: Facts, findings: t.Sequence[Finding], measured: Measured | None = None) -> list[HeldLock]:
     """The worst first."""
     costs = _costs(findings)
     found = []
     for places in _transactions(facts):
         for oid in sorted({oid for place in places for oid in facts.plan.statements[place].held}):
             if facts.was(oid) is not None:
-                found.append(_held(facts, oid, places, costs))
+                found.append(_held(facts, oid, places, costs, measured))
     return sorted(found, key=lambda lock: (-lock.level, -lock.seconds, lock.table))
 
 
@@ -63,12 +65,16 @@ def _costs(findings: t.Sequence[Finding]) -> dict[int, float]:
     return costs
 
 
-def _held(facts: Facts, oid: int, places: t.Sequence[int], costs: t.Mapping[int, float]) -> HeldLock:
-    statements = facts.plan.statements
+def _held(facts: Facts, oid: int, places: t.Sequence[int], costs: t.Mapping[int, float], measured: Measured | None) -> HeldLock:
+    statements, name = facts.plan.statements, facts.before.relations[oid].name
     first = next(place for place in places if oid in statements[place].held)
     lock = max((statements[place].held[oid] for place in places if oid in statements[place].held), key=STRONG_LOCKS.index)
-    seconds = sum(costs.get(place, 0.0) for place in places if place >= first)
+    under = [place for place in places if place >= first]
+    known = [measured.of(place) for place in under] if measured else [None]
+    seconds = sum(costs.get(place, 0.0) for place in under)
+    if measured and None not in known:
+        seconds = max(sum(filter(None, known)), measured.locks.get(name, 0.0))
     live = facts.live(oid)
     waiting = _estimates.waiting_rate(live, lock) if live else None
     level = _estimates.lock_level(seconds, live, lock)
-    return HeldLock(facts.before.relations[oid].name, lock, first, places[-1], seconds, waiting, level)
+    return HeldLock(name, lock, first, places[-1], seconds, waiting, level, None not in known)

@@ -50,7 +50,9 @@ def _verdict(assessment: Assessment, grave: t.Sequence[Finding]) -> str:
 
 
 def _finding(finding: Finding) -> list[str]:
-    seconds = " About %s, an estimate." % duration_text(finding.seconds) if finding.seconds and finding.seconds >= 1 else ""
+    seconds = ""
+    if finding.seconds and (finding.measured or finding.seconds >= 1):
+        seconds = (" It took %s in the rehearsal." if finding.measured else " About %s, an estimate.") % duration_text(finding.seconds)
     asked = finding.evidence or ("Only a rehearsal can tell: %s." % finding.unknown if finding.unknown else "")
     place = "" if finding.statement == NOWHERE else ", statement %d" % (finding.statement + 1)
     return [
@@ -64,12 +66,12 @@ def lock_text(lock: HeldLock) -> str:
     """Who waits, for how long."""
     statements = "statement %d" % (lock.first + 1) if lock.first == lock.last else "statements %d to %d" % (lock.first + 1, lock.last + 1)
     waiting = "how many would wait is not known" if lock.waiting is None else "%.0f statements/s would wait" % lock.waiting
-    return "%s: table %s has %s over %s, about %s; %s." % (
+    return "%s: table %s has %s over %s, %s; %s." % (
         lock.level.word,
         lock.table,
         lock.lock,
         statements,
-        duration_text(lock.seconds),
+        ("%s in the rehearsal" if lock.measured else "about %s") % duration_text(lock.seconds),
         waiting,
     )
 

@@ -11,6 +11,7 @@ TRUNCATE; the catalogue before and after tells what changed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -47,7 +48,7 @@ class PlannedStatement:
     """One statement that the runner executed, as it was sent. ``rewrites``: tables whose files are written anew, under lock.
 
     ``held``: the strongest lock that its transaction had on each table by then, by the table's oid; ``transaction``: statements with the
-    same number were one transaction.
+    same number were one transaction; ``seconds``: how long it took, where it ran on real rows.
     """
 
     sql: str
@@ -57,6 +58,7 @@ class PlannedStatement:
     rewrites: tuple[str, ...] = ()
     held: dict[int, str] = field(default_factory=dict)
     transaction: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,25 +131,44 @@ def make_plan(operation: Operation, runner: Runner, further_state_tables: t.Sequ
     """
     names = tuple(STATE_TABLES) + tuple(further_state_tables)
     with open_with_live_schema(operation, "plan", names, _statements.LOG_OPTIONS) as (sandbox, before):
+        return plan_in(operation, sandbox, before, runner, names, timeout, twice=twice)
+
+
+def plan_in(
+    operation: Operation,
+    sandbox: Sandbox,
+    before: Snapshot,
+    runner: Runner,
+    names: t.Sequence[str],
+    timeout: float,
+    twice: bool = False,
+    phase: str = "plan",
+    watch: t.Callable[[], t.ContextManager[t.Any]] = contextlib.nullcontext,
+) -> Plan:
+    """The same in a sandbox that is there, whose server logs as ``LOG_OPTIONS`` say.
+
+    :param before: the schema that it has; ``names``: of tables in which runners keep their state; ``watch``: what is entered while the runner works.
+    """
+    with sandbox.session() as connection:
+        objects = read_objects(connection)
+        observe(connection)
+    with watch():
+        found = _run(operation, sandbox, runner, names, timeout, phase)
+    plan = Plan(
+        found.statements,
+        before,
+        found.after,
+        found.state_changed,
+        found.outcome,
+        found.failed,
+        (objects, found.objects),
+        left_open=found.left_open,
+        runner=(runner.image_id, *runner.argv),
+    )
+    if twice and not plan.empty and found.outcome.rc == 0:
         with sandbox.session() as connection:
-            objects = read_objects(connection)
-            observe(connection)
-        found = _run(operation, sandbox, runner, names, timeout, "plan")
-        plan = Plan(
-            found.statements,
-            before,
-            found.after,
-            found.state_changed,
-            found.outcome,
-            found.failed,
-            (objects, found.objects),
-            left_open=found.left_open,
-            runner=(runner.image_id, *runner.argv),
-        )
-        if twice and not plan.empty and found.outcome.rc == 0:
-            with sandbox.session() as connection:
-                forget(connection)
-            plan = replace(plan, again=_wanted_again(_run(operation, sandbox, runner, names, timeout, "plan-again")))
+            forget(connection)
+        plan = replace(plan, again=_wanted_again(_run(operation, sandbox, runner, names, timeout, phase, "-again")))
     return plan
 
 
@@ -164,14 +185,16 @@ class _Found:
     left_open: tuple[str, ...]
 
 
-def _run(operation: Operation, sandbox: Sandbox, runner: Runner, names: t.Sequence[str], timeout: float, purpose: str) -> _Found:
+def _run(
+    operation: Operation, sandbox: Sandbox, runner: Runner, names: t.Sequence[str], timeout: float, phase: str, more: str = ""
+) -> _Found:
     with sandbox.session() as connection:
         state_before = _state_contents(connection, names)
         mark_begin(connection)
-    operation.enter("plan: runner")
-    container = "dbops-%s-%s" % (operation.run_id, purpose)
+    operation.enter(phase + ": runner")
+    container = "dbops-%s-%s%s" % (operation.run_id, phase, more)
     outcome = run_in_sandbox(operation.docker, runner, container, operation.labels, sandbox.network, timeout)
-    operation.enter("plan: read")
+    operation.enter(phase + ": read")
     with sandbox.session() as connection:
         mark_end(connection)
         after = read_snapshot(connection)
@@ -221,6 +244,7 @@ def planned_statements(
                     rewrites=_distinct(record.object for record in records if record.kind == REWRITE),
                     held=strongest(pair for record in records for pair in record.held.items()),
                     transaction=item.transaction,
+                    seconds=item.seconds,
                 )
             )
     return tuple(planned)
@@ -286,6 +310,7 @@ def plan_facts(plan: Plan) -> dict[str, t.Any]:
                 "objects": list(statement.objects),
                 "locks": list(statement.locks),
                 "rewrites": list(statement.rewrites),
+                **({"seconds": round(statement.seconds, 3)} if statement.seconds is not None else {}),
             }
             for statement in plan.statements
         ],

@@ -43,6 +43,9 @@ _NO_SCRIPTS = "/docker-entrypoint-initdb.d"
 #: Nothing in a throwaway server has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
 
+#: One in which times are measured writes its log as a real server does; what would disturb the measure is off all the same.
+_DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on", "autovacuum=off", "max_wal_senders=0", "wal_level=replica")
+
 #: A schema is loaded, and may be migrated, in one transaction, which holds a lock on every table and index at the same time
 #: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
 _MANY_LOCKS = ("max_locks_per_transaction=2048",)
@@ -56,6 +59,7 @@ class Machine:
     :param aliases: the names that it answers to on its network.
     :param in_memory: whether databases lie in memory, at most ``room`` bytes of it (0: what the engine gives).
     :param memory: bytes that the container may use, ``cpus`` the processors; 0 is without limit.
+    :param durable: whether it writes as a real server does, which is what takes the time there.
     """
 
     image: Image
@@ -68,6 +72,7 @@ class Machine:
     room: int = 0
     memory: int = 0
     cpus: float = 0
+    durable: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def _start(operation: Operation, name: str, machine: Machine) -> Sandbox:
 
 
 def _server(operation: Operation, name: str, machine: Machine) -> OneShot:
-    options = [*_NOT_DURABLE, *_MANY_LOCKS, "listen_addresses=*", *machine.options]
+    options = [*(_DURABLE if machine.durable else _NOT_DURABLE), *_MANY_LOCKS, "listen_addresses=*", *machine.options]
     options += ["shared_preload_libraries=" + machine.preload] if machine.preload else []
     return OneShot(
         name=name,

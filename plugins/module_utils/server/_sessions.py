@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_literals
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import ServerError
 
 if t.TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Session:
             self.client or "a local socket",
             self.state or "active",
             self.seconds,
-            " ".join(self.query.split())[:120] or "(no query)",
+            " ".join(without_literals(self.query).split())[:120] or "(no query)",
         )
 
 

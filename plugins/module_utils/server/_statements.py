@@ -37,6 +37,7 @@ def governs_the_log(setting: str) -> bool:
 _ENTRY = re.compile(
     r"^dbops\|(?P<pid>\d+)\|(?P<level>LOG|ERROR|FATAL|PANIC|DETAIL|STATEMENT|HINT|CONTEXT|WARNING):  (?P<message>.*)$", re.DOTALL
 )
+_TOOK = re.compile(r"^duration: (\d+(?:\.\d+)?) ms$")
 _EXECUTED = re.compile(r"^(?:statement|execute [^:]*): (.*)$", re.DOTALL)
 _QUOTED = re.compile(
     r"""(?P<dollar>\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)|(?P<escape>[eE]'(?:[^'\\]|\\.|'')*'?)|(?P<string>'(?:[^']|'')*'?)"""
@@ -61,6 +62,11 @@ _SCHEMA = re.compile(
     r"^(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|LOCK|SECURITY|IMPORT|REASSIGN|DO|CALL|ANALYZE)\b",
     re.IGNORECASE,
 )
+_LITERAL = re.compile(
+    r"""(?P<kept>"(?:[^"]|"")*"?|\$\d+|[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*(?!['\w]))|[eEbBxXnN]?'(?:[^'\\]|\\.|'')*'?"""
+    r"""|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?""",
+    re.DOTALL,
+)
 _PASSWORD = re.compile(r"(\bPASSWORD\s+)(?:[eE]?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)", re.IGNORECASE | re.DOTALL)
 
 
@@ -68,12 +74,14 @@ _PASSWORD = re.compile(r"(\bPASSWORD\s+)(?:[eE]?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*
 class Executed:
     """One text that a client sent and the server executed; it may hold several statements.
 
-    ``transaction``: the same number for all texts of one transaction; one that stands alone has its own.
+    ``transaction``: the same number for all texts of one transaction; one that stands alone has its own. ``seconds``: how long the server worked
+    on it, where its log tells (``log_duration``).
     """
 
     session: int
     sql: str
     transaction: int = 0
+    seconds: float | None = None
 
 
 @dataclass
@@ -133,8 +141,11 @@ def _follow(text: str, entry: re.Pattern[str] = _ENTRY) -> tuple[list[tuple[int,
             session.blame(message, done)
         elif level == "LOG":
             match = _EXECUTED.match(message)
+            took = _TOOK.match(message)
             if match:
                 session.execute(position, Executed(pid, match.group(1)), done)
+            elif took:
+                session.took(float(took.group(1)) / 1000)
     for session in sessions.values():
         session.settle(done)
     return done, list(sessions.values())
@@ -186,6 +197,12 @@ class _Session:
         for statement in split_statements(executed.sql):
             self._control(statement.upper().rstrip("; \n\t").split(), done, position)
         self._last = (position, replace(executed, transaction=self._begun if self._open else position))
+
+    def took(self, seconds: float) -> None:
+        """A step of the statement that was logged last; parsing and binding the next one count with it, which is little."""
+        if self._last:
+            position, executed = self._last
+            self._last = (position, replace(executed, seconds=(executed.seconds or 0.0) + seconds))
 
     def left_open(self) -> list[Executed]:
         return [executed for _position, executed in self._pending] if self._open and not self._failed else []
@@ -321,6 +338,11 @@ def changes_schema(statement: str) -> bool:
 def without_passwords(text: str) -> str:
     """As it may be shown: what a statement sets as a role's password is masked."""
     return _PASSWORD.sub(r"\1'***'", text)
+
+
+def without_literals(text: str) -> str:
+    """As somebody else's statement may be shown: its strings and numbers are somebody's data. One that was cut off ends inside a string."""
+    return _LITERAL.sub(lambda match: match.group() if match.lastgroup == "kept" else "?", text)
 
 
 def _changes(text: str) -> bool:

@@ -1,0 +1,391 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The real migration on the real rows, but not on the real server: a backup is restored aside, and what the migration does there is measured."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import BEFORE_RESTORE
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._manifest import Backup, verify_files
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._proof import PROVED, read_proof
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
+    STATE_TABLES,
+    Runner,
+    command_of,
+    failure_of,
+    find_runner,
+    last_lines,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import require_key
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import (
+    LIMIT,
+    Planned,
+    as_shown,
+    extent,
+    first_look,
+)
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._rehearsal_options import NEWEST_PROVED, RehearsalOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import TAKEN, Restored, measured, open_restored
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _record
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import Samples, sampled
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Smoke, Version, try_version
+from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, plan_in
+from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
+from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import LOG_OPTIONS
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
+from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, timestamp, utc_now
+
+#: What decides how long statements take, taken over from the real server.
+_ITS_SETTINGS = (
+    *("work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers", "max_parallel_workers", "max_worker_processes"),
+    *("max_wal_size", "checkpoint_timeout", "wal_compression", "random_page_cost", "effective_io_concurrency"),
+)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What was seen: the plan as it came to be on the restored rows, the samples, the versions, seconds of each part."""
+
+    plan: Plan
+    samples: Samples
+    versions: tuple[Version, ...]
+    parts: dict[str, float]
+
+
+def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
+    """The module's work.
+
+    :raises DbopsError: where the migration fails on those rows, or passes a limit; what was seen is in its details.
+    """
+    accepted = parse_acceptances(options.planning.accepted)
+    _database.require(operation.maintenance, operation.database)
+    argv = command_of(options.planning.runner, "migrate")
+    runner = find_runner(operation.docker, operation.target.backend(), argv, options.planning.image)
+    backup = _choose(operation, options.backup)
+    server = _server(operation, backup, options)
+    require_key(operation, backup)
+    if operation.check_mode:
+        return Result(False, [_announcement(backup, runner, server)], _no_facts())
+    first = first_look(operation)
+    operation.enter("rehearse: checksums")
+    verify_files(backup)
+    tried = _try(operation, backup, runner, server, options)
+    trouble = tried.samples.stopped or failure_of(runner, tried.plan.outcome, options.planning.timeout, LIMIT)
+    if trouble:
+        raise _failed(operation, backup, runner, tried, trouble)
+    operation.enter("rehearse: judge")
+    with operation.session(read_only=True) as connection:
+        assessment = assess(connection, tried.plan, first, accepted, seconds=0, measured=_measured(backup, tried))
+        live = shape(read_snapshot(connection))
+    exceeded = _exceeded(tried, assessment, options)
+    record = _written(operation, backup, runner, tried, exceeded)
+    planned = Planned(tried.plan, runner, assessment)
+    told = _told_of(planned, record, backup)
+    if shape(tried.plan.before) != live:
+        operation.warnings.append(
+            "Backup '%s' has another schema than database '%s' has now, so what was rehearsed is not what would be done: back it up anew, then"
+            " rehearse." % (backup.manifest.id, operation.database)
+        )
+    facts = dict(planned.facts(), rehearsal=_facts(record, tried))
+    journal = dict(planned.journal(), rehearsed=record.state, backup=backup.manifest.id, runner_seconds=record.seconds)
+    if record.state == _record.FAILED:
+        raise DbopsError("\n".join(["The rehearsal passed its limits: %s" % " ".join(exceeded), *told]), **facts)
+    return Result(False, told, facts, journal=journal)
+
+
+def _choose(operation: Operation, wanted: str) -> Backup:
+    """:raises DbopsError: where there is none, saying how to come by one."""
+    backups, _unreadable = operation.archive.catalogue(operation.database)
+    if wanted != NEWEST_PROVED:
+        named = [backup for backup in backups if backup.name == wanted]
+        if not named:
+            listed = ", ".join(backup.manifest.id for backup in backups[:5]) or "none"
+            raise DbopsError("There is no backup '%s' (dbops_rehearse_backup: proved, or an id). The newest: %s." % (wanted, listed))
+        return named[0]
+    own = [backup for backup in backups if backup.manifest.server_identifier == operation.server.identifier]
+    for backup in own:
+        if read_proof(backup).state == PROVED and backup.manifest.reason != BEFORE_RESTORE:
+            return backup
+    host = operation.evidence.host
+    raise DbopsError(
+        "There is no backup of database '%s' to rehearse on that was restored and compared. %s"
+        % (
+            operation.database,
+            "Prove the newest: ansible-playbook verify_backups.yml -l %s, or name one: -e dbops_rehearse_backup=%s" % (host, own[0].name)
+            if own
+            else "Make one: ansible-playbook backup.yml -l %s, then verify_backups.yml -l %s" % (host, host),
+        )
+    )
+
+
+def _server(operation: Operation, backup: Backup, options: RehearsalOptions) -> _proof_server.Plan:
+    """A server that answers to the real one's names, writes as it does, and tells what is executed and for how long."""
+    if backup.manifest.database in TAKEN:
+        raise DbopsError("Database '%s' is one that every server has: it cannot be restored beside itself." % backup.manifest.database)
+    plan = _proof_server.plan_server(operation, backup.manifest, options.limits)
+    found = rows(operation.maintenance, "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(_ITS_SETTINGS),))
+    settings = (*plan.machine.options, *("%s=%s" % item for item in found), *LOG_OPTIONS, "log_duration=on")
+    machine = replace(plan.machine, aliases=operation.target.container.hostnames, options=settings, durable=True)
+    return replace(plan, machine=machine)
+
+
+def _announcement(backup: Backup, runner: Runner, server: _proof_server.Plan) -> str:
+    return "Would restore backup '%s' (%s of database) into a throwaway server of '%s', %s, and run '%s' of image '%s' there." % (
+        backup.manifest.id,
+        size_text(backup.manifest.database_size),
+        server.image,
+        "in memory" if server.machine.in_memory else "on the engine's disk",
+        runner.command,
+        runner.image,
+    )
+
+
+def _no_facts() -> dict[str, t.Any]:
+    return {"plan": {}, "runner": {}, "risk": {}, "gates": [], "rehearsal": {}}
+
+
+# --- in the throwaway server ----------------------------------------------------------------------------------------------
+
+
+def _try(operation: Operation, backup: Backup, runner: Runner, server: _proof_server.Plan, options: RehearsalOptions) -> _Tried:
+    parts: dict[str, float] = {}
+    samples = Samples()
+    with open_restored(operation, backup, server, options.jobs, "rehearse", parts) as restored:
+        if restored.failures:
+            raise DbopsError(
+                "Backup '%s' did not come back as it was made, so nothing was rehearsed on it: %s"
+                % (backup.manifest.id, restored.failures[0])
+            )
+        running = _running(operation, runner)
+        operation.enter("rehearse: running version")
+        with measured(parts, "versions"):
+            without = try_version(operation, restored.sandbox, running, "running", options.smoke)
+        plan = _migrate(operation, restored, runner, options, samples)
+        versions: tuple[Version, ...] = ()
+        if not samples.stopped and plan.outcome.rc == 0:
+            operation.enter("rehearse: versions")
+            with measured(parts, "versions_after"):
+                versions = _versions(operation, restored, running, runner, without, options.smoke)
+    return _Tried(plan, samples, versions, parts)
+
+
+def _running(operation: Operation, runner: Runner) -> Runner:
+    """The version that runs now, whichever is to come."""
+    return find_runner(operation.docker, runner.container, runner.argv, "")
+
+
+def _migrate(operation: Operation, restored: Restored, runner: Runner, options: RehearsalOptions, samples: Samples) -> Plan:
+    names = (*STATE_TABLES, *options.planning.state_tables)
+    with restored.new.session() as connection:
+        before = read_snapshot(connection)
+    container = "dbops-%s-rehearse" % operation.run_id
+    folder = operation.docker.root()
+    watch = functools.partial(
+        sampled,
+        restored.sandbox,
+        samples,
+        lambda: _proof_server.free_space(folder),
+        lambda: operation.docker.remove("container", container),
+    )
+    plan = plan_in(operation, restored.sandbox, before, runner, names, options.planning.timeout, phase="rehearse", watch=watch)
+    return as_shown(operation, plan)
+
+
+def _versions(
+    operation: Operation, restored: Restored, running: Runner, runner: Runner, without: Version, smoke: Smoke
+) -> tuple[Version, ...]:
+    """The version that runs now with the schema that comes, and the version that comes. One that does not get well with the schema of now
+    either lacks something else in there, so nothing is known of it."""
+    found = []
+    for name, version in (("running", running), ("new", runner)):
+        if name == "new" and version.image_id == running.image_id:
+            continue
+        tried = try_version(operation, restored.sandbox, version, name, smoke)
+        if tried.state == FAILS and without.state == FAILS:
+            why = (
+                "It does not get well there before the migration either, where nothing but its database can be reached: %s"
+                % without.evidence
+            )
+            tried = replace(tried, state=UNKNOWN, evidence=why)
+        found.append(tried)
+    return tuple(found)
+
+
+# --- what it means --------------------------------------------------------------------------------------------------------
+
+
+def _measured(backup: Backup, tried: _Tried) -> Measured:
+    longest: dict[str, float] = {}
+    for lock in _lock_times(tried):
+        longest[lock.table] = max(longest.get(lock.table, 0.0), lock.seconds)
+    return Measured(backup.manifest.id, tuple(statement.seconds for statement in tried.plan.statements), longest)
+
+
+def _lock_times(tried: _Tried) -> tuple[LockTime, ...]:
+    """Of tables that were there before: nobody waits for what the migration itself makes."""
+    known = tried.plan.objects[0].relations
+    spans = [span for span in tried.samples.locks if span.table in known]
+    return tuple(LockTime(known[span.table].name, span.what, round(span.begun, 2), round(span.ended, 2)) for span in spans)
+
+
+def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) -> tuple[str, ...]:
+    found = []
+    if options.max_seconds and tried.samples.seconds > options.max_seconds:
+        found.append(
+            "It took %s, %s are allowed (dbops_rehearse_max_seconds)."
+            % (duration_text(tried.samples.seconds), duration_text(options.max_seconds))
+        )
+    if options.max_lock_seconds:
+        found += [
+            "Table %s was locked for %s, %s are allowed (dbops_rehearse_max_lock_seconds)."
+            % (lock.table, duration_text(lock.seconds), duration_text(options.max_lock_seconds))
+            for lock in assessment.locks
+            if lock.seconds > options.max_lock_seconds
+        ]
+    if options.max_wal and tried.samples.wal > options.max_wal:
+        found.append(
+            "It wrote %s into the server's log, %s are allowed (dbops_rehearse_max_wal)."
+            % (size_text(tried.samples.wal), size_text(options.max_wal))
+        )
+    return tuple(found)
+
+
+def _failed(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, trouble: str) -> DbopsError:
+    """The very reason why it was rehearsed. It is written down too, so that no gate takes an older one for it."""
+    record = _written(operation, backup, runner, tried, (trouble,))
+    refused = tried.plan.swallowed
+    return DbopsError(
+        "The migration fails on the rows of backup '%s': %s.%s It says: %s. The database itself was not touched. What only some rows have"
+        " stops it there as it would here: mend them or the migration, then rehearse again."
+        % (
+            backup.manifest.id,
+            trouble,
+            " The server refused %s." % refused.rstrip(".") if refused else "",
+            operation.redactor.text(last_lines(tried.plan.outcome)).rstrip(".") or "(nothing)",
+        ),
+        output=tried.plan.outcome.output,
+        plan=plan_facts(tried.plan),
+        rehearsal=_facts(record, tried),
+    )
+
+
+def _written(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, exceeded: tuple[str, ...]) -> Rehearsal:
+    plan, samples = tried.plan, tried.samples
+    before, after = plan.objects
+    record = Rehearsal(
+        state=_record.FAILED if exceeded else _record.PASSED,
+        at=timestamp(utc_now()),
+        run_id=operation.run_id,
+        backup=backup.manifest.id,
+        backup_created=backup.manifest.created,
+        database=operation.database,
+        plan_fingerprint=plan.fingerprint,
+        shape_before=fingerprint(shape(plan.before)),
+        shape_after=fingerprint(shape(plan.after)),
+        image=runner.image,
+        image_id=plan.runner[0],
+        runner=plan.runner[1:],
+        seconds=round(samples.seconds, 3),
+        statements=tuple(Timed(statement.sql, statement.seconds) for statement in plan.statements),
+        locks=_lock_times(tried),
+        rewritten=tuple(sorted(_rewritten(before, after))),
+        versions=tried.versions,
+        exceeded=exceeded,
+        wal=samples.wal,
+        temporary=samples.temporary,
+        size_before=samples.size_before,
+        size_after=samples.size_after,
+        not_seen=samples.trouble,
+        parts=tried.parts,
+    )
+    _record.write_rehearsal(operation.archive.folder, record, operation.work_folder("rehearsal"))
+    return record
+
+
+def _rewritten(before: t.Any, after: t.Any) -> t.Iterator[str]:
+    for oid, relation in before.relations.items():
+        now = after.relations.get(oid)
+        if now and relation.kind in "rm" and relation.file != now.file:
+            yield relation.name
+
+
+def _facts(record: Rehearsal, tried: _Tried) -> dict[str, t.Any]:
+    """Seconds, bytes; the timeline's moments are seconds since the runner began."""
+    facts = asdict(record)
+    for name in ("format", "statements", "runner", "database", "run_id"):
+        del facts[name]
+    facts["locks"] = [dict(asdict(lock), seconds=round(lock.seconds, 2)) for lock in record.locks]
+    facts["rewritten"], facts["exceeded"] = list(record.rewritten), list(record.exceeded)
+    facts["versions"] = [asdict(version) for version in record.versions]
+    facts["statements"] = _statement_spans(tried)
+    return facts
+
+
+def _statement_spans(tried: _Tried) -> list[dict[str, t.Any]]:
+    """Which statement was seen at work from when to when, by its number in the plan."""
+    numbers: dict[str, int] = {}
+    for number, statement in enumerate(tried.plan.statements, 1):
+        numbers.setdefault(statement.sql.strip(), number)
+    spans: list[tuple[int, Span]] = [(numbers.get(span.what, 0), span) for span in tried.samples.statements]
+    return [{"number": number, "begun": round(span.begun, 2), "ended": round(span.ended, 2)} for number, span in spans if number]
+
+
+def _told_of(planned: Planned, record: Rehearsal, backup: Backup) -> list[str]:
+    age = duration_text((utc_now() - moment(backup.manifest.created)).total_seconds())
+    if planned.plan.empty:
+        return [
+            "Nothing to migrate: what backup '%s' holds, made %s ago, has the schema that image '%s' wants."
+            % (record.backup, age, record.image)
+        ]
+    return [
+        "Rehearsed on backup '%s', made %s ago: '%s' of image '%s' took %s there: %s."
+        % (record.backup, age, planned.runner.command, record.image, duration_text(record.seconds), extent(planned.plan)),
+        "It wrote %s into the server's log, %s of temporary files; the database went from %s to %s.%s"
+        % (
+            size_text(record.wal),
+            size_text(record.temporary),
+            size_text(record.size_before),
+            size_text(record.size_after),
+            " Written anew: %s." % ", ".join(record.rewritten[:10]) if record.rewritten else "",
+        ),
+        *_slowest(planned.plan),
+        *(_version_told(version) for version in record.versions),
+        *_told.lines(planned.assessment),
+        *(["From some moment on nothing more was seen of its locks: %s." % record.not_seen] if record.not_seen else []),
+        "Measured on this host, beside the real server, with nobody else at work in the copy.",
+    ]
+
+
+def _slowest(plan: Plan) -> list[str]:
+    timed = [(statement.seconds, number, statement.sql) for number, statement in enumerate(plan.statements, 1) if statement.seconds]
+    if not timed:
+        return []
+    seconds, number, text = max(timed)
+    return ["The slowest statement is number %d, %s: %s" % (number, duration_text(seconds), " ".join(text.split())[:150])]
+
+
+def _version_told(version: Version) -> str:
+    who = "The version that runs now" if version.version == "running" else "The new version"
+    state = {WORKS: "works with the new schema", FAILS: "does NOT work with the new schema"}
+    return "%s ('%s') %s: %s" % (
+        who,
+        version.image,
+        state.get(version.state, "may or may not work with the new schema, that is not known"),
+        version.evidence,
+    )

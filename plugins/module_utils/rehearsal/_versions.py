@@ -1,0 +1,115 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a version of the application works with a schema: its container is started beside a throwaway server, and asked how it is."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, harmless_mounts
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+
+WORKS, FAILS, UNKNOWN = "works", "fails", "not known"
+
+#: Seconds that one command of the user's may take.
+_SMOKE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the application with the schema after the migration. ``version``: ``running`` or ``new``; ``evidence``: a sentence."""
+
+    version: str
+    image: str
+    image_id: str
+    state: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """How a version is asked. ``commands``: run inside its container, each has to end with 0; ``seconds``: until it is healthy."""
+
+    commands: tuple[tuple[str, ...], ...] = ()
+    seconds: float = 60
+
+
+def smoke_commands(given: t.Sequence[t.Any]) -> tuple[tuple[str, ...], ...]:
+    """Each as a list of words, or as one text.
+
+    :raises DbopsError: where one is neither.
+    """
+    found = []
+    for command in given:
+        try:
+            words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+        except (TypeError, ValueError):
+            words = []
+        if not words:
+            raise DbopsError("'%s' in dbops_rehearse_smoke is no command: give its words as a list, or as one text." % (command,))
+        found.append(tuple(words))
+    return tuple(found)
+
+
+def try_version(operation: Operation, sandbox: Sandbox, runner: Runner, name: str, smoke: Smoke) -> Version:
+    """Start it as the backend's container was started, in the sandbox's network, and remove it again.
+
+    :param name: ``running`` or ``new``, for names and messages.
+    """
+    docker = operation.docker
+    known = Version(name, runner.image, runner.image_id, UNKNOWN, "")
+    try:
+        started = docker.start(_container(operation, sandbox, runner, name))
+    except EngineError as error:
+        return replace(known, state=FAILS, evidence="It could not be started: %s" % error.message)
+    try:
+        asked = replace(started, health_command=runner.container.health_command or started.health_command)
+        trouble = _health.unhealthy(docker, [asked], smoke.seconds)
+        if trouble:
+            said = " | ".join(docker.logs(started.id, tail=5).split("\n")).strip(" |")
+            return replace(known, state=FAILS, evidence=operation.redactor.text("%s It says: %s" % (trouble[0], said[-400:])))
+        return _ask(operation, asked, known, smoke)
+    finally:
+        docker.remove("container", started.id)
+
+
+def _ask(operation: Operation, container: Container, known: Version, smoke: Smoke) -> Version:
+    for command in smoke.commands:
+        outcome = operation.docker.exec(container.id, command, timeout=_SMOKE_SECONDS)
+        if outcome.timed_out or outcome.rc != 0:
+            said = " ".join(outcome.output.split())[-300:] or "nothing"
+            why = "did not end within %d s" % _SMOKE_SECONDS if outcome.timed_out else "ended with %d" % outcome.rc
+            return replace(known, state=FAILS, evidence=operation.redactor.text("'%s' %s: %s" % (" ".join(command), why, said)))
+    asked = (["it is healthy"] if container.health_command else []) + ["'%s' succeeds" % " ".join(command) for command in smoke.commands]
+    if not asked:
+        return replace(
+            known, evidence="It starts. It has no health check, and dbops_rehearse_smoke names no command, so nothing more is known."
+        )
+    return replace(known, state=WORKS, evidence="It starts, %s." % ", ".join(asked))
+
+
+def _container(operation: Operation, sandbox: Sandbox, runner: Runner, name: str) -> OneShot:
+    """With its image's own command, where the real container has that too, else with the container's."""
+    real = runner.container
+    own = operation.docker.image(real.image_id)
+    as_image = real.program == own.program
+    return OneShot(
+        name="dbops-%s-backend-%s" % (operation.run_id, name),
+        image=runner.image_id,
+        argv=() if as_image else real.program,
+        keep_entrypoint=as_image,
+        labels=operation.labels,
+        env=runner.env,
+        network=sandbox.network,
+        user=real.user,
+        mounts=harmless_mounts(real),
+    )
