@@ -206,6 +206,31 @@ runner_seconds:
   description: How long the runner itself took.
   returned: when something was migrated
   type: float
+afterwards:
+  description:
+    - What was seen once the schema was the planned one and the backends were well. Empty where it could not be looked at.
+    - Seconds; C(queue) is who waited behind the migration, the most sessions at a time and the seconds of all of them together.
+  returned: when something was migrated
+  type: dict
+  sample:
+    again: false
+    invalid_indexes: []
+    unvalidated: []
+    analyzed: [public.users]
+    to_analyze: []
+    sequences: []
+    slowest: {seconds: 0.4, sql: ALTER TABLE "users" ALTER COLUMN "age" TYPE bigint}
+    locks:
+      - {table: public.users, lock: AccessExclusiveLock, seconds: 0.4, planned: 0.5}
+    queue: {sessions: 2, seconds: 0.3}
+approval:
+  description: Whose plan was approved, and when, or that nobody has approved what is risky; empty where that was not asked.
+  returned: when something was migrated
+  type: dict
+  sample:
+    planned_by: ann
+    planned_at: "2026-11-23T02:50:00Z"
+    approved_at: "2026-11-23T03:00:00Z"
 refused:
   description: Statements that the server refused while the command ran, and that it did not tell of, as far as the server's log shows whose they were.
   returned: when the command ran

@@ -123,6 +123,10 @@ risk:
         evidence: ""
         unknown: ""
         accepted: ""
+        ja:
+          why: 作成中は誰も表に書けません。
+          safer: "事前に、トランザクションの外で: CREATE INDEX CONCURRENTLY messages_created_at ON public.messages USING btree (created_at);"
+        measured: false
     locks:
       - table: public.messages
         lock: ShareLock
@@ -131,6 +135,7 @@ risk:
         seconds: 0.2
         waiting: 1.5
         level: low
+        measured: false
     tables: []
     notes: []
 summary:

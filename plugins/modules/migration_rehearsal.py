@@ -142,6 +142,8 @@ rehearsal:
     at: "2026-11-23T04:00:12Z"
     backup: chat_20261123_030000
     backup_created: "2026-11-23T03:00:00Z"
+    proved: true
+    server_identifier: "7300000000000000001"
     plan_fingerprint: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
     shape_before: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
     shape_after: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
@@ -184,6 +186,9 @@ risk:
         evidence: ""
         unknown: ""
         accepted: ""
+        ja:
+          why: 作成中は誰も表に書けません。
+          safer: "事前に、トランザクションの外で: CREATE INDEX CONCURRENTLY messages_created_at ON public.messages USING btree (created_at);"
         measured: true
     locks:
       - table: public.messages

@@ -15,17 +15,10 @@ from playwright.sync_api import Browser
 from browser import look_at
 from controller import Controller, Run
 from faults import journal, left_behind
+from runners import psql
 from stack import BACKEND, Server, Stack
 
 RISKY = "ALTER TABLE users DROP COLUMN created_at; CREATE TABLE \"<b>notes\" (id int, text varchar DEFAULT '<script>alert(1)</script>')"
-
-
-def psql(stack: Stack, server: Server, statement: str) -> dict[str, object]:
-    """A migration runner in one line: psql, in the database's own image."""
-    password = "".join(f"%{byte:02X}" for byte in server.env["POSTGRES_PASSWORD"].encode())
-    url = f"postgresql://postgres:{password}@{server.name}:5432/{server.database}?connect_timeout=3"
-    runner = ["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--dbname", url, "--command", statement]
-    return {"dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": runner}
 
 
 def findings(run: Run) -> dict[str, str]:

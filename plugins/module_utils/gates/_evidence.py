@@ -26,7 +26,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._window import parse_window
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED as REHEARSAL_PASSED
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import Rehearsal, read_rehearsal, same_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import Rehearsal, read_rehearsal
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _swap, _vitals
@@ -159,21 +159,28 @@ def _rehearsed(asked: Asked) -> Gate:
         return Gate("rehearsed", FAILED, "This migration was not rehearsed: the last rehearsal, if any, was of another one.", line)
     if record.state != REHEARSAL_PASSED:
         return Gate("rehearsed", FAILED, "Its rehearsal at %s failed: %s" % (record.at, " ".join(record.exceeded)), line)
+    if not record.proved or record.server_identifier != asked.operation.server.identifier:
+        evidence = "It was rehearsed on backup '%s', which is not a proved one of this server." % record.backup
+        return Gate("rehearsed", FAILED, evidence, line)
     hours = float(asked.told.get("hours", _REHEARSAL_HOURS))
-    age = (utc_now() - record.moment).total_seconds()
-    evidence = "Rehearsed on the rows of backup '%s' %s ago, it took %s; %g h are allowed." % (
+    age = (utc_now() - moment(record.backup_created)).total_seconds()
+    evidence = "Rehearsed at %s on the rows of backup '%s', which is %s old, it took %s; %g h are allowed." % (
+        record.at,
         record.backup,
         duration_text(age),
         duration_text(record.seconds),
         hours,
     )
-    return Gate("rehearsed", PASSED, evidence) if age <= hours * 3600 else Gate("rehearsed", FAILED, evidence, line)
+    if age <= hours * 3600:
+        return Gate("rehearsed", PASSED, evidence)
+    host = _host(asked.operation)
+    return Gate("rehearsed", FAILED, evidence, "Type: ansible-playbook backup.yml -l %s, then verify_backups.yml, then rehearse.yml" % host)
 
 
 def _last_rehearsal(asked: Asked) -> Rehearsal | None:
     """Where it was of this very migration."""
     record = read_rehearsal(asked.operation.archive.folder, asked.operation.database)
-    return record if record and record.covers(*same_migration(asked.plan)) else None
+    return record if record and record.covers(asked.plan) else None
 
 
 def _compatible(asked: Asked) -> Gate:

@@ -17,6 +17,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.dbops.postgres.plugins.module_utils.server._blockers import sees_others
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sessions import Session, sessions
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span, Spans
@@ -51,7 +52,7 @@ WHERE a.datname IS NOT NULL
 
 #: What the runner holds that makes others wait, of tables that are somebody's.
 _HELD = """
-SELECT a.pid, l.relation::bigint, l.mode
+SELECT a.pid, l.relation::bigint, l.mode, a.xact_start, coalesce(a.state, '') LIKE 'idle in transaction%%'
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.granted AND l.locktype = 'relation' AND l.relation >= 16384
   AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND a.datname = %s
@@ -114,7 +115,7 @@ class Watchdog:
         self._seen_addresses: list[str] = []
         self._begun = time.monotonic()
         self._looked = self._begun
-        self._since: dict[int, float] = {}
+        self._since: dict[tuple[int, t.Any], float] = {}
         self._locks = Spans(INTERVAL)
         self.cancelled: list[str] = []
         self.long_holds: dict[int, str] = {}
@@ -124,8 +125,10 @@ class Watchdog:
         self.own: set[int] = set()
         self.others: set[int] = set()
         self.trouble = ""
+        self.sees_others = True
 
     def __enter__(self) -> Watchdog:
+        self.sees_others = sees_others(self._connection)
         self._note_sessions()
         self._thread.start()
         return self
@@ -179,23 +182,27 @@ class Watchdog:
         """What the runner holds, and who waits behind it."""
         now = time.monotonic()
         held = rows(self._connection, _HELD, self._whose)
-        self._locks.look(now - self._begun, [(mode, relation) for _pid, relation, mode in held])
-        holders = {pid for pid, _relation, _mode in held}
-        self._since = {pid: self._since.get(pid, now) for pid in holders}
+        self._locks.look(now - self._begun, [(mode, relation, begun) for _pid, relation, mode, begun, _idle in held])
+        holders = {pid: (begun, idle) for pid, _relation, _mode, begun, idle in held}
+        self._since = {(pid, begun): self._since.get((pid, begun), now) for pid, (begun, _idle) in holders.items()}
         behind = [(pid, set(ahead) & self.own) for pid, ahead in rows(self._connection, _QUEUE, self._whose)]
         waiting = [pid for pid, ahead in behind if ahead]
         passed, self._looked = now - self._looked, now
         self.queue = Queue(max(self.queue.most, len(waiting)), self.queue.seconds + len(waiting) * passed)
-        for pid in {pid for _waiter, ahead in behind for pid in ahead} & holders:
-            if self._limits.hold and now - self._since[pid] > self._limits.hold and pid not in self.long_holds:
-                self._note_long_hold(pid, now - self._since[pid], len(waiting))
+        for pid in {pid for _waiter, ahead in behind for pid in ahead} & set(holders):
+            begun, idle = holders[pid]
+            seconds = now - self._since[pid, begun]
+            if self._limits.hold and seconds > self._limits.hold and pid not in self.long_holds:
+                self._note_long_hold(pid, seconds, len(waiting), idle)
 
-    def _note_long_hold(self, pid: int, seconds: float, waiting: int) -> None:
+    def _note_long_hold(self, pid: int, seconds: float, waiting: int, idle: bool) -> None:
+        """Where it has to end: what is at work is cancelled; what waits for its client has nothing that could be."""
         self.long_holds[pid] = "It has held a lock for more than %s while %s waited (dbops_migrate_lock_hold_max)" % (
             duration_text(seconds),
             count_text(waiting, "session"),
         )
-        if self._limits.end and rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]:
+        statement = "SELECT pg_terminate_backend(%s)" if idle else "SELECT pg_cancel_backend(%s)"
+        if self._limits.end and rows(self._connection, statement, (pid,))[0][0]:
             self.ended_long_hold = True
 
     def _cancel_waits(self, seconds: float) -> None:

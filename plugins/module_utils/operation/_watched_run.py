@@ -33,7 +33,8 @@ class Watched:
     """What came of a runner on the real database.
 
     :param waits: whom it had to wait for, where it waited too long; ``holds``: what it held too long, and whether it was ``ended`` for that.
-    :param locks: the strong locks that it had, by the tables' oids; ``queue``: who had to wait behind it; ``slowest``: seconds and text.
+    :param locks: the strong locks that it had, by the tables' oids; ``queue``: who had to wait behind it; ``slowest``: seconds and text;
+        ``sees_others``: whether the role may see who waits.
     :param refused: what the server refused of it, as its log tells.
     :param uncertain: the same of sessions that came and went between two looks, so that they may be somebody else's.
     :param refused_unknown: why that is not known; ``where``: the line that shows the log of that time.
@@ -50,6 +51,7 @@ class Watched:
     locks: tuple[Span, ...] = ()
     queue: Queue = field(default_factory=Queue)
     slowest: tuple[float, str] = (0.0, "")
+    sees_others: bool = True
 
     def tell(self, operation: Operation, runner: Runner, told: t.Iterable[Failed] = (), executed: t.Iterable[str] = ()) -> Refused:
         """Warn of what the server refused of the runner.
@@ -116,6 +118,7 @@ def run_watched(operation: Operation, runner: Runner, purpose: str, timeout: flo
         locks=tuple(watchdog.held),
         queue=watchdog.queue,
         slowest=watchdog.slowest,
+        sees_others=watchdog.sees_others,
     )
     return _with_refused(operation, begun, watchdog, watched)
 

@@ -17,8 +17,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan impor
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _vitals
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
-from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_passwords
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_literals
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
+
+if t.TYPE_CHECKING:
+    from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Connection
 
 #: Seconds below which the watch over a runner sees little.
 _SEEN = 0.1
@@ -67,7 +70,7 @@ class Afterwards:
     sequences: tuple[str, ...]
     slowest: tuple[float, str]
     locks: tuple[ReallyHeld, ...]
-    waiting: int
+    waiting: int | None
     waited: float
 
     def facts(self) -> dict[str, t.Any]:
@@ -81,7 +84,7 @@ class Afterwards:
             "sequences": list(self.sequences),
             "slowest": {"seconds": round(self.slowest[0], 2), "sql": self.slowest[1]},
             "locks": [asdict(lock) for lock in self.locks],
-            "queue": {"sessions": self.waiting, "seconds": round(self.waited, 2)},
+            "queue": {"sessions": self.waiting, "seconds": round(self.waited, 2) if self.waiting is not None else None},
         }
 
     def journal(self) -> dict[str, t.Any]:
@@ -105,7 +108,9 @@ def _lock_text(lock: ReallyHeld) -> str:
     return "table %s with %s for %s%s" % (lock.table, lock.lock, duration_text(lock.seconds), planned)
 
 
-def _queue_text(sessions: int, seconds: float) -> str:
+def _queue_text(sessions: int | None, seconds: float) -> str:
+    if sessions is None:
+        return "not known, since the role may not see what others are at (it needs pg_read_all_stats)"
     return "none was seen" if not sessions else "at most %d at a time, %s of all of them together" % (sessions, duration_text(seconds))
 
 
@@ -122,7 +127,7 @@ def look_afterwards(operation: Operation, planned: Planned, watched: Watched, be
     with operation.session() as connection:
         if analyze and wanted:
             execute(connection, "SET lock_timeout = '5s'")
-            analyzed = [name for name in wanted if not attempt(connection, sql.SQL("ANALYZE {}").format(sql.SQL(name)))]
+            analyzed = [name for name in wanted if _analyze(connection, name)]
         unvalidated = [statement for (statement,) in rows(connection, _UNVALIDATED)]
         invalid = _vitals.invalid_indexes(connection)
         sequences = _gone_back(before.sequences, read_sequences(connection), planned.plan)
@@ -137,10 +142,18 @@ def look_afterwards(operation: Operation, planned: Planned, watched: Watched, be
         analyzed=tuple(analyzed),
         to_analyze=tuple("ANALYZE %s;" % name for name in wanted if name not in analyzed),
         sequences=tuple(sequences),
-        slowest=(seconds, " ".join(without_passwords(text).split())),
+        slowest=(seconds, " ".join(without_literals(text).split())),
         locks=tuple(_really_held(watched, before.names, planned)),
-        waiting=watched.queue.most,
+        waiting=watched.queue.most if watched.sees_others else None,
         waited=watched.queue.seconds,
+    )
+
+
+def _analyze(connection: Connection, table: str) -> bool:
+    """Whether it was done: a table that the role may not analyze is passed over with no more than a warning."""
+    del connection.notices[:]
+    return not attempt(connection, sql.SQL("ANALYZE {}").format(sql.SQL(table))) and not any(
+        "skipping" in said for said in connection.notices
     )
 
 

@@ -22,7 +22,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard im
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._afterwards import look_afterwards, state_before
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._afterwards import Afterwards, Before, look_afterwards, state_before
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import (
     ApprovalOptions,
     approval_facts,
@@ -44,7 +44,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import strongest
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, render_plan
-from ansible_collections.dbops.postgres.plugins.module_utils.server._blockers import blockers
+from ansible_collections.dbops.postgres.plugins.module_utils.server._blockers import blockers, sees_others
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import (
     Snapshot,
     brief,
@@ -54,7 +54,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._schema impo
     render,
     tables,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import timestamp
 
@@ -133,12 +133,22 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     refused = run.watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
-    afterwards = look_afterwards(operation, planned, run.watched, before, options.analyze)
-    facts["afterwards"] = afterwards.facts()
+    afterwards = _look_afterwards(operation, planned, run.watched, before, options.analyze)
+    facts["afterwards"] = afterwards.facts() if afterwards else {}
     without = went_without(operation, planned, approved, options.approval)
-    report = _report(operation, planned, backup, facts, diff, [*afterwards.lines(), *refused.not_known])
-    journal = {**report.journal, **afterwards.journal(), **approval_facts(without, approved, options.approval.reason)}
+    facts["approval"] = approval_facts(without, approved, options.approval.reason)
+    report = _report(operation, planned, backup, facts, diff, [*(afterwards.lines() if afterwards else []), *refused.not_known])
+    journal = {**report.journal, **(afterwards.journal() if afterwards else {}), **facts["approval"]}
     return replace(report, journal=journal)
+
+
+def _look_afterwards(operation: Operation, planned: Planned, watched: Watched, before: Before, analyze: bool) -> Afterwards | None:
+    """What cannot be looked at any more does not make a failure of a migration that is done."""
+    try:
+        return look_afterwards(operation, planned, watched, before, analyze)
+    except ServerError as error:
+        operation.warnings.append("What the migration has left could not be looked at: %s" % error.message)
+        return None
 
 
 def require_sensible(locks: LockOptions) -> None:
@@ -157,6 +167,10 @@ def _require_nobody_in_the_way(operation: Operation, plan: Plan, max_age: float)
         return
     with operation.session(read_only=True) as connection:
         found = blockers(connection, wanted, max_age)
+        if not sees_others(connection):
+            operation.warnings.append(
+                "How long others have been at the tables of the plan is not known, since the role may not see it: it needs pg_read_all_stats."
+            )
     if not found:
         return
     told = (

@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence imp
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, asks_its_checklist, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, read_rehearsal, same_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, read_rehearsal
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
@@ -110,12 +110,12 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
 def _rehearsed(operation: Operation, plan: Plan) -> Measured | None:
     """What the last rehearsal has measured, where it was of this very migration."""
     record = read_rehearsal(operation.archive.folder, operation.database)
-    if record is None or record.state != PASSED or not record.covers(*same_migration(plan)):
+    if record is None or record.state != PASSED or not record.covers(plan):
         return None
     longest: dict[str, float] = {}
     for lock in record.locks:
         longest[lock.table] = max(longest.get(lock.table, 0.0), lock.seconds)
-    return Measured(record.backup, tuple(record.seconds_of([statement.sql for statement in plan.statements])), longest)
+    return Measured(record.backup, record.seconds_of(plan), longest)
 
 
 def as_shown(operation: Operation, plan: Plan) -> Plan:

@@ -46,10 +46,8 @@ def prune(operation: Operation, policy: Policy | None) -> Result:
     backups, unreadable = operation.archive.catalogue(operation.database)
     operation.warnings += ["Unreadable, and left alone: '%s'." % name for name in unreadable]
     if not operation.check_mode:
-        for aside in (
-            ASIDE["verify_backups"],
-            ASIDE["copy_backups"],
-        ):  # what is decided by proofs must not change meanwhile, nor go what is being sent
+        # What is decided by proofs must not change meanwhile, nor go what is being sent or restored.
+        for aside in (ASIDE["verify_backups"], ASIDE["copy_backups"], ASIDE["rehearse"]):
             operation.lock.take(operation.request.lock_wait, aside)
     operation.enter("prune: decide")
     databases = _kept_databases(operation, backups, policy.kept_database_days)

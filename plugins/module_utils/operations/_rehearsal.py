@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 from dataclasses import asdict, dataclass, replace
 
@@ -33,8 +34,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._plannin
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._rehearsal_options import NEWEST_PROVED, RehearsalOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import TAKEN, Restored, measured, open_restored
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _record
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import Samples, sampled
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed, comparable
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import INTERVAL, Samples, sampled
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Smoke, Version, try_version
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
@@ -43,11 +44,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured impo
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, plan_in
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
-from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import LOG_OPTIONS
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import LOG_OPTIONS, without_literals
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import duration_text, size_text
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment, timestamp, utc_now
 
@@ -56,6 +57,17 @@ _ITS_SETTINGS = (
     *("work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers", "max_parallel_workers", "max_worker_processes"),
     *("max_wal_size", "checkpoint_timeout", "wal_compression", "random_page_cost", "effective_io_concurrency"),
 )
+
+
+#: Which part of a container's memory one of these may be.
+_PARTS = {"maintenance_work_mem": 4, "work_mem": 16}
+
+#: What a server says that gave up, and not the migration.
+_GAVE_UP = re.compile(r"was terminated by signal|PANIC:|No space left on device|out of memory")
+
+#: What PostgreSQL adds to a sentence, and a runner repeats: values of rows.
+_OF_ROWS = re.compile(r"\b(?:DETAIL|CONTEXT):.*|Failing row contains.*")
+_VALUE = re.compile(r': "[^"]*"$')
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
     with operation.session(read_only=True) as connection:
         assessment = assess(connection, tried.plan, first, accepted, seconds=0, measured=_measured(backup, tried))
         live = shape(read_snapshot(connection))
-    exceeded = _exceeded(tried, assessment, options)
+    exceeded = (*_lost(tried.plan), *_exceeded(tried, assessment, options))
     record = _written(operation, backup, runner, tried, exceeded)
     planned = Planned(tried.plan, runner, assessment)
     told = _told_of(planned, record, backup)
@@ -105,7 +117,7 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
     facts = dict(planned.facts(), rehearsal=_facts(record, tried))
     journal = dict(planned.journal(), rehearsed=record.state, backup=backup.manifest.id, runner_seconds=record.seconds)
     if record.state == _record.FAILED:
-        raise DbopsError("\n".join(["The rehearsal passed its limits: %s" % " ".join(exceeded), *told]), **facts)
+        raise DbopsError("\n".join(["The rehearsal was not passed: %s" % " ".join(exceeded), *told]), **facts)
     return Result(False, told, facts, journal=journal)
 
 
@@ -140,9 +152,16 @@ def _server(operation: Operation, backup: Backup, options: RehearsalOptions) -> 
         raise DbopsError("Database '%s' is one that every server has: it cannot be restored beside itself." % backup.manifest.database)
     plan = _proof_server.plan_server(operation, backup.manifest, options.limits)
     found = rows(operation.maintenance, "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(_ITS_SETTINGS),))
-    settings = (*plan.machine.options, *("%s=%s" % item for item in found), *LOG_OPTIONS, "log_duration=on")
+    settings = (*plan.machine.options, *_within(plan.machine.memory, found), *LOG_OPTIONS, "log_duration=on")
     machine = replace(plan.machine, aliases=operation.target.container.hostnames, options=settings, durable=True)
     return replace(plan, machine=machine)
+
+
+def _within(memory: int, settings: t.Sequence[tuple[str, str]]) -> t.Iterator[str]:
+    """The real server's settings (memory in kB), no larger than a container of ``memory`` bytes can have."""
+    for name, text in settings:
+        most = memory // 1024 // _PARTS[name] if name in _PARTS else 0
+        yield "%s=%s" % (name, min(int(text), most) if most else text)
 
 
 def _announcement(backup: Backup, runner: Runner, server: _proof_server.Plan) -> str:
@@ -166,7 +185,7 @@ def _no_facts() -> dict[str, t.Any]:
 def _try(operation: Operation, backup: Backup, runner: Runner, server: _proof_server.Plan, options: RehearsalOptions) -> _Tried:
     parts: dict[str, float] = {}
     samples = Samples()
-    with open_restored(operation, backup, server, options.jobs, "rehearse", parts) as restored:
+    with open_restored(operation, backup, server, options.jobs, "rehearse", parts, as_when_used=True) as restored:
         if restored.failures:
             raise DbopsError(
                 "Backup '%s' did not come back as it was made, so nothing was rehearsed on it: %s"
@@ -176,7 +195,13 @@ def _try(operation: Operation, backup: Backup, runner: Runner, server: _proof_se
         operation.enter("rehearse: running version")
         with measured(parts, "versions"):
             without = try_version(operation, restored.sandbox, running, "running", options.smoke)
-        plan = _migrate(operation, restored, runner, options, samples)
+        try:
+            plan = _migrate(operation, restored, runner, options, samples)
+        except ServerError as error:
+            _require_server(operation, restored)
+            raise error from None
+        if plan.outcome.rc and not samples.stopped:
+            _require_server(operation, restored)
         versions: tuple[Version, ...] = ()
         if not samples.stopped and plan.outcome.rc == 0:
             operation.enter("rehearse: versions")
@@ -194,6 +219,7 @@ def _migrate(operation: Operation, restored: Restored, runner: Runner, options: 
     names = (*STATE_TABLES, *options.planning.state_tables)
     with restored.new.session() as connection:
         before = read_snapshot(connection)
+        execute(connection, "CHECKPOINT")  # as on a real server, what is changed first after it goes into the log as a whole page
     container = "dbops-%s-rehearse" % operation.run_id
     folder = operation.docker.root()
     watch = functools.partial(
@@ -204,7 +230,30 @@ def _migrate(operation: Operation, restored: Restored, runner: Runner, options: 
         lambda: operation.docker.remove("container", container),
     )
     plan = plan_in(operation, restored.sandbox, before, runner, names, options.planning.timeout, phase="rehearse", watch=watch)
-    return as_shown(operation, plan)
+    if plan.change and not plan.statements:
+        raise DbopsError(
+            "What the migration did could not be read in the throwaway server's log, so nothing is known of it: run this again."
+        )
+    return _without_rows(as_shown(operation, plan))
+
+
+def _without_rows(plan: Plan) -> Plan:
+    """What is told and written down holds no values of rows."""
+    failed = (replace(item, sql=without_literals(item.sql), error=_VALUE.sub(': "?"', item.error)) for item in plan.failed)
+    outcome = replace(plan.outcome, stdout=_OF_ROWS.sub("", plan.outcome.stdout), stderr=_OF_ROWS.sub("", plan.outcome.stderr))
+    statements = (replace(statement, sql=comparable(statement)) for statement in plan.statements)
+    return replace(plan, statements=tuple(statements), failed=tuple(failed), outcome=outcome)
+
+
+def _require_server(operation: Operation, restored: Restored) -> None:
+    """:raises EngineError: where it was the throwaway server that gave up, which says nothing about the migration."""
+    log = operation.docker.logs(restored.sandbox.container.id)
+    said = next((line for line in log.splitlines() if _GAVE_UP.search(line) and "|LOG:  statement" not in line), "")
+    if said:
+        raise EngineError(
+            "The throwaway server gave up, which says nothing about the migration: %s. Give it more room: -e dbops_rehearse_memory=8g, or -e"
+            " dbops_rehearse_place=disk" % _OF_ROWS.sub("", said.rpartition("|")[2]).strip().rstrip(".")
+        )
 
 
 def _versions(
@@ -231,10 +280,7 @@ def _versions(
 
 
 def _measured(backup: Backup, tried: _Tried) -> Measured:
-    longest: dict[str, float] = {}
-    for lock in _lock_times(tried):
-        longest[lock.table] = max(longest.get(lock.table, 0.0), lock.seconds)
-    return Measured(backup.manifest.id, tuple(statement.seconds for statement in tried.plan.statements), longest)
+    return Measured(backup.manifest.id, tuple(statement.seconds for statement in tried.plan.statements), _longest(tried, Assessment()))
 
 
 def _lock_times(tried: _Tried) -> tuple[LockTime, ...]:
@@ -242,6 +288,11 @@ def _lock_times(tried: _Tried) -> tuple[LockTime, ...]:
     known = tried.plan.objects[0].relations
     spans = [span for span in tried.samples.locks if span.table in known]
     return tuple(LockTime(known[span.table].name, span.what, round(span.begun, 2), round(span.ended, 2)) for span in spans)
+
+
+def _lost(plan: Plan) -> tuple[str, ...]:
+    """A runner that goes on where a row was refused has not migrated that row, here or there."""
+    return ("The server refused %s, and the runner went on as if nothing had been." % plan.swallowed.rstrip("."),) if plan.swallowed else ()
 
 
 def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) -> tuple[str, ...]:
@@ -254,9 +305,9 @@ def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) 
     if options.max_lock_seconds:
         found += [
             "Table %s was locked for %s, %s are allowed (dbops_rehearse_max_lock_seconds)."
-            % (lock.table, duration_text(lock.seconds), duration_text(options.max_lock_seconds))
-            for lock in assessment.locks
-            if lock.seconds > options.max_lock_seconds
+            % (table, duration_text(seconds), duration_text(options.max_lock_seconds))
+            for table, seconds in _longest(tried, assessment).items()
+            if seconds > options.max_lock_seconds
         ]
     if options.max_wal and tried.samples.wal > options.max_wal:
         found.append(
@@ -264,6 +315,15 @@ def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) 
             % (size_text(tried.samples.wal), size_text(options.max_wal))
         )
     return tuple(found)
+
+
+def _longest(tried: _Tried, assessment: Assessment) -> dict[str, float]:
+    """By table: what was seen, and what the statements under a lock took; no event trigger sees a ``LOCK TABLE``, and no look what is short."""
+    pairs = [(lock.table, lock.seconds) for lock in _lock_times(tried)] + [(lock.table, lock.seconds) for lock in assessment.locks]
+    found: dict[str, float] = {}
+    for table, seconds in pairs:
+        found[table] = max(found.get(table, 0.0), seconds)
+    return found
 
 
 def _failed(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, trouble: str) -> DbopsError:
@@ -294,6 +354,8 @@ def _written(operation: Operation, backup: Backup, runner: Runner, tried: _Tried
         run_id=operation.run_id,
         backup=backup.manifest.id,
         backup_created=backup.manifest.created,
+        proved=read_proof(backup).state == PROVED,
+        server_identifier=backup.manifest.server_identifier,
         database=operation.database,
         plan_fingerprint=plan.fingerprint,
         shape_before=fingerprint(shape(plan.before)),
@@ -341,8 +403,8 @@ def _statement_spans(tried: _Tried) -> list[dict[str, t.Any]]:
     """Which statement was seen at work from when to when, by its number in the plan."""
     numbers: dict[str, int] = {}
     for number, statement in enumerate(tried.plan.statements, 1):
-        numbers.setdefault(statement.sql.strip(), number)
-    spans: list[tuple[int, Span]] = [(numbers.get(span.what, 0), span) for span in tried.samples.statements]
+        numbers.setdefault(without_literals(statement.sql.strip()), number)
+    spans: list[tuple[int, Span]] = [(numbers.get(without_literals(span.what), 0), span) for span in tried.samples.statements]
     return [{"number": number, "begun": round(span.begun, 2), "ended": round(span.ended, 2)} for number, span in spans if number]
 
 
@@ -374,9 +436,9 @@ def _told_of(planned: Planned, record: Rehearsal, backup: Backup) -> list[str]:
 
 def _slowest(plan: Plan) -> list[str]:
     timed = [(statement.seconds, number, statement.sql) for number, statement in enumerate(plan.statements, 1) if statement.seconds]
-    if not timed:
+    seconds, number, text = max(timed, default=(0.0, 0, ""))
+    if seconds < INTERVAL:
         return []
-    seconds, number, text = max(timed)
     return ["The slowest statement is number %d, %s: %s" % (number, duration_text(seconds), " ".join(text.split())[:150])]
 
 

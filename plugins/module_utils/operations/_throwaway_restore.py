@@ -24,6 +24,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server import _data
 from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import search_path_of
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import read_server
 from ansible_collections.dbops.postgres.plugins.module_utils.server._roles import make_roles
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import governs_the_log
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statistics import analyze
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
 
@@ -58,13 +59,27 @@ def measured(seconds: dict[str, float], part: str) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def open_restored(
-    operation: Operation, backup: Backup, plan: Plan, jobs: int, phase: str, seconds: dict[str, float]
+    operation: Operation,
+    backup: Backup,
+    plan: Plan,
+    jobs: int,
+    phase: str,
+    seconds: dict[str, float],
+    as_when_used: bool = False,
 ) -> t.Iterator[Restored]:
     """Start the server, restore, and remove all of it at the end.
+
+    :param as_when_used: whether somebody is to work there as on the real server: then roles have their settings, and none of any setting changes
+        what the log says. Else the database has all of its own, to be compared.
 
     :param phase: what the phases' names begin with; ``seconds``: of each part, is filled in.
     :raises DbopsError: where it could not be tried, which says nothing about the backup.
     """
+    manifest = backup.manifest
+    if as_when_used:
+        settings = tuple(setting for setting in manifest.properties.settings if not governs_the_log(setting.name))
+        manifest = replace(manifest, properties=replace(manifest.properties, settings=settings))
+        backup = replace(backup, manifest=manifest)
     if backup.manifest.recipients:
         operation.enter(phase + ": decrypt")
         with measured(seconds, "decrypt"):
@@ -73,7 +88,7 @@ def open_restored(
     with contextlib.ExitStack() as stack:
         with measured(seconds, "server"):
             sandbox = stack.enter_context(open_server(operation, plan.machine, "proof"))
-            new = _new_database(sandbox, backup.manifest)
+            new = _new_database(sandbox, backup.manifest, governs_the_log if as_when_used else lambda _name: True)
         tools = _tools(operation, sandbox)
         operation.enter(phase + ": restore")
         with measured(seconds, "restore"):
@@ -81,7 +96,7 @@ def open_restored(
         yield Restored(sandbox, new, tools.identity.version, failures, remark)
 
 
-def _new_database(sandbox: Sandbox, manifest: Manifest) -> NewDatabase:
+def _new_database(sandbox: Sandbox, manifest: Manifest, without_settings: t.Callable[[str], bool]) -> NewDatabase:
     name = manifest.database if manifest.database not in TAKEN else "dbops_proof"
     properties = replace(manifest.properties, tablespace=sandbox.tablespace)
 
@@ -91,7 +106,7 @@ def _new_database(sandbox: Sandbox, manifest: Manifest) -> NewDatabase:
             _database.create(connection, name, properties, file_copy=True)
 
     with sandbox.session("postgres") as connection:
-        make_roles(connection, roles_of(manifest), without_settings=lambda _name: True)
+        make_roles(connection, roles_of(manifest), without_settings)
         _database.create(connection, name, properties, file_copy=True)
     return NewDatabase(name, search_path_of(properties), renew, lambda: sandbox.session(name))
 

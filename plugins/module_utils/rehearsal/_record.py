@@ -9,14 +9,14 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import typing as t
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import folder_name
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._files import put_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import Version
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
+from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_literals
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
 
 PASSED, FAILED = "passed", "failed"
@@ -48,7 +48,8 @@ class LockTime:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """One rehearsal. ``at``: its end, RFC 3339 in UTC; ``backup``: whose rows; ``exceeded``: limits that were passed, sentences.
+    """One rehearsal. ``at``: its end, RFC 3339 in UTC; ``backup``: whose rows, made on the server ``server_identifier``, ``proved`` by then or not;
+    ``exceeded``: why it did not pass, sentences.
 
     ``shape_before``, ``shape_after``: fingerprints of the schema without owners and rights; ``seconds``: of the runner; sizes in bytes.
     """
@@ -58,6 +59,8 @@ class Rehearsal:
     run_id: str
     backup: str
     backup_created: str
+    proved: bool
+    server_identifier: str
     database: str
     plan_fingerprint: str
     shape_before: str
@@ -87,23 +90,29 @@ class Rehearsal:
     def moment(self) -> datetime.datetime:
         return moment(self.at)
 
-    def covers(self, shape_before: str, shape_after: str, image_id: str, runner: t.Sequence[str]) -> bool:
-        """Whether this very migration was rehearsed: the same image and command, from and to the same schema."""
-        return (self.shape_before, self.shape_after, self.image_id, self.runner) == (shape_before, shape_after, image_id, tuple(runner))
+    def covers(self, plan: Plan) -> bool:
+        """Whether this very migration was rehearsed: the same image and command, from and to the same schema (without owners and rights), and
+        every statement that it would execute. On real rows there may be more of them."""
+        wanted = fingerprint(shape(plan.before)), fingerprint(shape(plan.after)), plan.runner[0], plan.runner[1:]
+        if (self.shape_before, self.shape_after, self.image_id, self.runner) != wanted:
+            return False
+        tried = {timed.sql for timed in self.statements}
+        return all(comparable(statement) in tried for statement in plan.statements if statement.kind != "state")
 
-    def seconds_of(self, statements: t.Sequence[str]) -> list[float | None]:
-        """What each of these statements took, by its place where they are the same ones, else by its text."""
-        if [timed.sql for timed in self.statements] == list(statements):
-            return [timed.seconds for timed in self.statements]
+    def seconds_of(self, plan: Plan) -> tuple[float | None, ...]:
+        """What each statement of a plan took, by its place where they are the same ones, else by its text."""
+        texts = [comparable(statement) for statement in plan.statements]
+        if [timed.sql for timed in self.statements] == texts:
+            return tuple(timed.seconds for timed in self.statements)
         known: dict[str, float | None] = {}
         for timed in self.statements:
             known.setdefault(timed.sql, timed.seconds)
-        return [known.get(text) for text in statements]
+        return tuple(known.get(text) for text in texts)
 
 
-def same_migration(plan: Plan) -> tuple[str, str, str, tuple[str, ...]]:
-    """By what a migration is the same one: schema before and after, without owners and rights, the image's id and the command."""
-    return fingerprint(shape(plan.before)), fingerprint(shape(plan.after)), plan.runner[0], plan.runner[1:]
+def comparable(statement: PlannedStatement) -> str:
+    """A statement as it is written down. What writes rows is without its values: on real rows they are somebody's."""
+    return statement.sql if statement.kind == "schema" else without_literals(statement.sql)
 
 
 def file_name(database: str) -> str:

@@ -33,20 +33,26 @@ LEAST_ROOM = 2**30
 
 #: What others hold on tables that this session can see: what the migration has just made, nobody can.
 _LOCKS = """
-SELECT l.relation::bigint, l.mode
-FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT l.relation::bigint, l.mode, a.xact_start
+FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE l.granted AND l.pid <> pg_backend_pid() AND l.mode = ANY(%s) AND c.relkind IN ('r', 'p', 'm')
   AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', %s)
 """
 
 _STATEMENTS = """
-SELECT query FROM pg_stat_activity
+SELECT query, query_start FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state = 'active'
 ORDER BY pid
 """
 
+#: A statement goes on after its client was killed.
+_END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
 _TOTALS = """
-SELECT pg_current_wal_lsn() - '0/0'::pg_lsn, pg_database_size(current_database()),
+SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn, pg_database_size(current_database()),
     (SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database())
 """
 
@@ -98,18 +104,19 @@ def sampled(sandbox: Sandbox, samples: Samples, room: t.Callable[[], int | None]
 def _look_until(
     connection: Connection, samples: Samples, ended: threading.Event, room: t.Callable[[], int | None], stop: t.Callable[[], None]
 ) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     locks, statements = Spans(INTERVAL), Spans(INTERVAL)
     while not ended.wait(INTERVAL):
         try:
-            now = time.monotonic() - begun
-            locks.look(now, [(mode, oid) for oid, mode in rows(connection, _LOCKS, (list(STRONG_LOCKS), OBSERVATION_SCHEMA))])
-            statements.look(now, [(text.strip(), 0) for (text,) in rows(connection, _STATEMENTS)])
+            now = time.monotonic() - start
+            locks.look(now, [(mode, oid, begun) for oid, mode, begun in rows(connection, _LOCKS, (list(STRONG_LOCKS), OBSERVATION_SCHEMA))])
+            statements.look(now, [(text.strip(), 0, begun) for text, begun in rows(connection, _STATEMENTS)])
             samples.looks += 1
             if samples.looks % _ROOM_EVERY == 0 and not samples.stopped:
                 left = room()
                 if left is not None and left < LEAST_ROOM:
                     samples.stopped = "less than 1 GB is left on the engine's disk"
+                    rows(connection, _END, ())
                     stop()
         except Exception as error:  # what is not seen any more is told, and ends nothing
             samples.trouble = " ".join(str(error).split())

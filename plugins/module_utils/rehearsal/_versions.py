@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import shlex
+import time
 import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, harmless_mounts
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
@@ -19,6 +21,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
 
 WORKS, FAILS, UNKNOWN = "works", "fails", "not known"
+
+#: Seconds that it has to go on running once it is well.
+_LASTING_SECONDS = 1.0
 
 #: Seconds that one command of the user's may take.
 _SMOKE_SECONDS = 60
@@ -73,13 +78,36 @@ def try_version(operation: Operation, sandbox: Sandbox, runner: Runner, name: st
         return replace(known, state=FAILS, evidence="It could not be started: %s" % error.message)
     try:
         asked = replace(started, health_command=runner.container.health_command or started.health_command)
-        trouble = _health.unhealthy(docker, [asked], smoke.seconds)
-        if trouble:
-            said = " | ".join(docker.logs(started.id, tail=5).split("\n")).strip(" |")
-            return replace(known, state=FAILS, evidence=operation.redactor.text("%s It says: %s" % (trouble[0], said[-400:])))
-        return _ask(operation, asked, known, smoke)
+        trouble = _wait_until_well(docker, asked, smoke.seconds)
+        found = _ask(operation, asked, known, smoke) if not trouble else known
+        trouble = trouble or _gone(docker, asked)
+        if not trouble:
+            return found
+        said = " | ".join(docker.logs(started.id, tail=5).split("\n")).strip(" |")
+        return replace(known, state=FAILS, evidence=operation.redactor.text("%s It says: %s" % (trouble, said[-400:])))
     finally:
         docker.remove("container", started.id)
+        sandbox.end_sessions()
+
+
+def _wait_until_well(docker: Docker, container: Container, seconds: float) -> str:
+    """Why it does not get well; nobody waits for one that has ended, since nobody starts it again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        trouble = "".join(_health.wait_until_healthy(docker, [container], 0).values())
+        there = docker.present([container])
+        if not there or not there[0].running:
+            return "It has ended%s." % (" with exit status %d" % there[0].exit_code if there else "")
+        if not trouble or time.monotonic() > deadline:
+            return trouble
+        time.sleep(0.2)
+
+
+def _gone(docker: Docker, container: Container) -> str:
+    """One that was well may have died since: a crash takes its moment."""
+    time.sleep(_LASTING_SECONDS)
+    there = docker.present([container])
+    return "" if there and there[0].running and there[0].restarts == container.restarts else "It was there for a moment, and has ended."
 
 
 def _ask(operation: Operation, container: Container, known: Version, smoke: Smoke) -> Version:

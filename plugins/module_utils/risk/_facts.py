@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import RULES, Level
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules_ja import JAPANESE
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server._activity import Activity
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects, Relation
@@ -28,7 +29,7 @@ class Finding:
 
     ``seconds``: how long it works while others wait, an estimate unless ``measured``, ``None`` where nobody has to; ``evidence``: what the live database's rows
     say; ``unknown``: why they could not be asked, so that only a rehearsal can tell; ``accepted``: the reason given in the inventory;
-    ``subject``: the numbers of what is meant, as ``_lookup`` needs them.
+    ``subject``: the numbers of what is meant, as ``_lookup`` needs them; ``ja``: why and the safer way in Japanese.
     """
 
     rule: str
@@ -44,6 +45,7 @@ class Finding:
     accepted: str = ""
     subject: tuple[int, ...] = ()
     measured: bool = False
+    ja: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Facts:
             statement,
             why=_filled(RULES[rule].why, known),
             safer=_filled(RULES[rule].safer, known),
+            ja=tuple(_filled(text, known) for text in JAPANESE[rule]),
             table=relation.name if relation else "",
             seconds=seconds,
             subject=subject,

@@ -72,8 +72,9 @@ def _held(facts: Facts, oid: int, places: t.Sequence[int], costs: t.Mapping[int,
     under = [place for place in places if place >= first]
     known = [measured.of(place) for place in under] if measured else [None]
     seconds = sum(costs.get(place, 0.0) for place in under)
-    if measured and None not in known:
-        seconds = max(sum(filter(None, known)), measured.locks.get(name, 0.0))
+    if measured:
+        seconds = sum(filter(None, known)) if None not in known else seconds
+        seconds = max(seconds, measured.locks.get(name, 0.0))
     live = facts.live(oid)
     waiting = _estimates.waiting_rate(live, lock) if live else None
     level = _estimates.lock_level(seconds, live, lock)

@@ -27,6 +27,15 @@ class Measured:
         return self.statements[statement] if 0 <= statement < len(self.statements) else None
 
 
+#: Rules whose level is not by the time alone: what is measured may make it worse, but not better.
+_NOT_BY_TIME = frozenset(
+    ("changing-time-zone-type", "narrowing-column-type", "changing-persistence", "rewriting-table", "update-without-limit")
+)
+
+#: Rules that leave open what no look at the rows could tell, nor that it went through.
+_NOT_BY_ROWS = frozenset(("rewriting-table", "unseen-writes"))
+
+
 def put_in(findings: t.Sequence[Finding], facts: Facts, measured: Measured) -> list[Finding]:
     """Where a statement takes long enough for somebody to wait, what it took; a level that stood on the estimate stands on that now.
 
@@ -39,8 +48,8 @@ def _timed(finding: Finding, facts: Facts, measured: Measured) -> Finding:
     seconds = measured.of(finding.statement) if finding.statement != NOWHERE else None
     if finding.seconds is None or seconds is None:
         return finding
-    live = facts.tables.get(finding.table)
-    return replace(finding, seconds=seconds, measured=True, level=_level(finding, live, seconds))
+    level = _level(finding, facts.tables.get(finding.table), seconds)
+    return replace(finding, seconds=seconds, measured=True, level=max(level, finding.level) if finding.rule in _NOT_BY_TIME else level)
 
 
 def _level(finding: Finding, live: Activity | None, seconds: float) -> t.Any:
@@ -51,6 +60,7 @@ def _level(finding: Finding, live: Activity | None, seconds: float) -> t.Any:
 
 
 def _settled(finding: Finding, measured: Measured) -> Finding:
-    if not finding.unknown:
+    asked = finding.unknown or (finding.subject and not finding.evidence)
+    if not asked or finding.rule in _NOT_BY_ROWS:
         return finding
     return replace(finding, unknown="", evidence="It went through on the rows of backup '%s'." % measured.backup)

@@ -96,6 +96,7 @@ def facts(assessment: Assessment) -> dict[str, t.Any]:
 def _finding_facts(finding: Finding) -> dict[str, t.Any]:
     data = asdict(finding)
     del data["subject"]
+    data["ja"] = dict(zip(("why", "safer"), finding.ja))
     return dict(data, level=finding.level.word, statement=None if finding.statement == NOWHERE else finding.statement + 1)
 
 

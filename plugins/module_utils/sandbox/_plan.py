@@ -195,6 +195,7 @@ def _run(
     container = "dbops-%s-%s%s" % (operation.run_id, phase, more)
     outcome = run_in_sandbox(operation.docker, runner, container, operation.labels, sandbox.network, timeout)
     operation.enter(phase + ": read")
+    sandbox.end_sessions()
     with sandbox.session() as connection:
         mark_end(connection)
         after = read_snapshot(connection)

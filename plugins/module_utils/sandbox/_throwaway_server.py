@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres im
     Address,
     attempt,
     execute,
+    rows,
     session,
     sql,
     wait_until_ready,
@@ -29,6 +31,15 @@ if t.TYPE_CHECKING:
 
 #: Seconds that the server may take to start.
 START_SECONDS = 60
+
+#: Seconds that sessions there may take to end.
+_END_SECONDS = 30.0
+
+#: Terminates what it finds.
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = %s AND application_name <> %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
 
 #: Where databases lie: with the server's own files, or where those lie on a disk, in memory.
 IN_DATA_FOLDER = "pg_default"
@@ -93,6 +104,13 @@ class Sandbox:
             execute(connection, "SET session_replication_role = replica")
             execute(connection, "SET default_transaction_read_only = off")
             yield connection
+
+    def end_sessions(self) -> None:
+        """Whoever was connected is gone, but what he has begun goes on: it would hold locks, and disturb what comes next. Our own sessions stay."""
+        deadline = time.monotonic() + _END_SECONDS
+        with self.session("postgres") as connection:
+            while rows(connection, _END_SESSIONS, (self.database, self.application)) and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager

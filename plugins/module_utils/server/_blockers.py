@@ -32,10 +32,12 @@ _HOLDERS = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), l.mode, coalesce(a.pid, 0), coalesce(a.usename, p.owner, ''),
     coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), coalesce(a.state, ''),
     coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)), 0)::float8, coalesce(a.query, ''),
-    coalesce(a.backend_type, ''), coalesce(p.gid, '')
+    coalesce(a.backend_type, ''), coalesce(p.gid, ''), l.pid IS NULL
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-    LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+    LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.granted
+        AND x.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
 WHERE l.locktype = 'relation' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND l.pid IS DISTINCT FROM pg_backend_pid() AND quote_ident(n.nspname) || '.' || quote_ident(c.relname) = ANY(%s)
 ORDER BY 8 DESC
@@ -63,18 +65,33 @@ def blockers(connection: Connection, wanted: t.Mapping[str, str], max_age: float
     :param max_age: seconds; older transactions are in the way. A dump, and a vacuum that the server will not be without, are at any age.
     """
     found: dict[tuple[int, str], Blocker] = {}
-    for table, mode, pid, user, application, client, state, seconds, query, kind, prepared in rows(connection, _HOLDERS, (list(wanted),)):
-        why = _why(seconds, application, kind, query, prepared, max_age)
+    for table, mode, pid, user, application, client, state, seconds, query, kind, prepared, nobody in rows(
+        connection, _HOLDERS, (list(wanted),)
+    ):
+        why = _prepared(prepared) if nobody else _why(seconds, application, kind, query, max_age)
         if why and mode in _CONFLICTS.get(wanted[table], {mode}):
             session = Session(pid, user, application or kind, client, state, seconds, query)
-            end = "ROLLBACK PREPARED '%s';" % prepared.replace("'", "''") if prepared else "SELECT pg_terminate_backend(%d);" % pid
-            found.setdefault((pid, prepared), Blocker(table, session, why, end))
+            found.setdefault((pid, prepared), Blocker(table, session, why, _end(pid, prepared)))
     return list(found.values())
 
 
-def _why(seconds: float, application: str, kind: str, query: str, prepared: str, max_age: float) -> str:
-    if prepared:
-        return "the prepared transaction '%s', which holds its locks until somebody ends it" % prepared
+def _prepared(name: str) -> str:
+    return "the prepared transaction '%s', which holds its locks until somebody ends it" % (name or "?")
+
+
+def _end(pid: int, prepared: str) -> str:
+    if pid:
+        return "SELECT pg_terminate_backend(%d);" % pid
+    return "ROLLBACK PREPARED '%s';" % prepared.replace("'", "''") if prepared else "SELECT * FROM pg_prepared_xacts;"
+
+
+def sees_others(connection: Connection) -> bool:
+    """Whether this role may see what others are at; else their age, state and waiting are hidden
+    (https://www.postgresql.org/docs/current/monitoring-stats.html)."""
+    return bool(rows(connection, "SELECT pg_has_role('pg_read_all_stats', 'USAGE')")[0][0])
+
+
+def _why(seconds: float, application: str, kind: str, query: str, max_age: float) -> str:
     if kind == "autovacuum worker":
         return "a vacuum to prevent wraparound, which does not give way" if "(to prevent wraparound)" in query else ""
     if application == "pg_dump":

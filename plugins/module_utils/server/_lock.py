@@ -63,7 +63,13 @@ class Holder:
 
 
 #: The locks of those that only work on backups that are there: one at a time of each, and nobody else has to wait for them but who removes backups.
-ASIDE = {"verify_backups": "\nproofs", "copy_backups": "\ncopies", "schedule": "\nschedule", "plan": "\nplan"}
+ASIDE = {
+    "verify_backups": "\nproofs",
+    "copy_backups": "\ncopies",
+    "schedule": "\nschedule",
+    "plan": "\nplan",
+    "rehearse": "\nrehearsal",
+}
 
 
 class OperationLock:

@@ -32,17 +32,18 @@ class Spans:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._going_on: dict[tuple[str, int], Span] = {}
+        self._going_on: dict[tuple[str, int, t.Any], Span] = {}
         self._over: list[Span] = []
 
-    def look(self, now: float, seen: t.Iterable[tuple[str, int]]) -> None:
-        """What is there now. What is not any more has ended since the last look, by now at the latest."""
+    def look(self, now: float, seen: t.Iterable[tuple[str, int, t.Any]]) -> None:
+        """What is there now, with whose it is: of somebody else it is another span. What is not there any more has ended since the last look,
+        by now at the latest."""
         there = set(seen)
         for key in [key for key in self._going_on if key not in there]:
             self._over.append(replace(self._going_on.pop(key), ended=now))
-        for what, table in there:
-            span = self._going_on.get((what, table), Span(max(0.0, now - self._interval), now, what, table))
-            self._going_on[what, table] = replace(span, ended=now)
+        for key in there:
+            span = self._going_on.get(key, Span(max(0.0, now - self._interval), now, key[0], key[1]))
+            self._going_on[key] = replace(span, ended=now)
 
     def all(self) -> list[Span]:
         """In the order in which they began."""

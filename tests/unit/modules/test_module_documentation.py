@@ -38,6 +38,7 @@ EXPECTED = {
     "migration": ("migrate", Risk.FORWARD),
     "migration_info": ("migration_info", Risk.READ),
     "migration_plan": ("plan", Risk.ASIDE),
+    "migration_rehearsal": ("rehearse", Risk.ASIDE),
     "operation_progress": ("progress", Risk.READ),
     "preview_branch_info": ("preview_status", Risk.READ),
     "restore": ("restore", Risk.OVERWRITE),

@@ -118,18 +118,25 @@ def internal_names_are_its_own(role: Path) -> list[str]:
     return [
         f"{name} is set inside the role but is not called {own} or {own}_..."
         for name in sorted(set_inside(role))
-        if name != own and not name.startswith((f"{own}_", HANDED_OVER))
+        if name != own and not name.startswith((f"{own}_", HANDED_OVER, *(f"__dbops_{of.name}_" for of in imported(role))))
     ]
+
+
+def imported(role: Path) -> list[Path]:
+    """The roles whose steps it takes over: their names are known there too."""
+    names = re.findall(r"^ +name: dbops\.postgres\.(\w+)$", texts(role, "tasks"), re.MULTILINE)
+    return [role.parent / name for name in sorted(set(names)) if (role.parent / name).is_dir()]
 
 
 def used_names_are_declared(role: Path) -> list[str]:
     """A typing error in a variable's name is an undefined variable only on the path that reads it."""
     shared = role.parent / SHARED_ROLE
-    known = {*options_of(role), *set_inside(role), *options_of(shared), *set_inside(shared)}
+    known = {name for of in (role, shared, *imported(role)) for name in (*options_of(of), *set_inside(of))}
     if role == shared:
         known |= {name for other in role.parent.iterdir() for name in set_inside(other) if name.startswith(HANDED_OVER)}
     used = set(_VARIABLE.findall(without_comments(texts(role, "tasks", "handlers", "vars", "templates"))))
-    return [f"{name} is used but declared nowhere" for name in sorted(used - known)]
+    prefix = f"dbops_{own_name(role)}_"  # of which names are put together
+    return [f"{name} is used but declared nowhere" for name in sorted(used - known - {prefix})]
 
 
 def handed_on(role: Path) -> dict[str, str]:
@@ -218,7 +225,7 @@ def documented_options(path: Path) -> dict[str, dict]:
     assert found
     documentation = yaml.safe_load(found[1]) or {}
     options = dict(documentation.get("options") or {})
-    for fragment in ("retention", "offsite"):
+    for fragment in ("gates", "offsite", "planning", "retention"):
         if f"dbops.postgres.{fragment}" in documentation.get("extends_documentation_fragment", ()):
             options.update(documented_options(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py"))
     return options

@@ -17,9 +17,10 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Endpoint
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import BoundedOutput, Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog
+from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog, _watched_run
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watchdog, require_positive, run_watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits, Queue, Watchdog
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, ServerError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, FakeDocker, container, operation
 
@@ -48,8 +49,8 @@ class Watched(FakeConnection):
                 self.enough.set()
 
 
-def watch(connection: Watched, addresses: t.Callable[[], list[str]] = lambda: ["172.19.0.9"]) -> Watchdog:
-    with Watchdog(t.cast(t.Any, connection), "chat", "dbops migrate x runner", addresses, 1.5) as watchdog:
+def watch(connection: Watched, addresses: t.Callable[[], list[str]] = lambda: ["172.19.0.9"], limits: LockLimits | None = None) -> Watchdog:
+    with Watchdog(t.cast(t.Any, connection), "chat", "dbops migrate x runner", addresses, limits or LockLimits(1.5)) as watchdog:
         assert connection.enough.wait(10)
     return watchdog
 
@@ -118,16 +119,50 @@ def test_sessions_that_outlive_the_runner_are_ended() -> None:
 
 
 def test_sessions_that_do_not_end_are_an_error() -> None:
-    watchdog = Watchdog(t.cast(t.Any, FakeConnection({"pg_terminate_backend": [(True,)]})), "chat", "x", list, 1)
+    watchdog = Watchdog(t.cast(t.Any, FakeConnection({"pg_terminate_backend": [(True,)]})), "chat", "x", list, LockLimits(1))
     with pytest.raises(DbopsError, match="its sessions in database 'chat' do not"):
         watchdog.end_sessions(0.02)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, -0.5])
-def test_a_lock_timeout_has_to_be_positive(seconds: float) -> None:
-    with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
-        require_positive(seconds)
-    require_positive(0.1)
+# --- what it holds, and who waits -------------------------------------------------------------------------------------------
+
+HELD = [(42, 16400, "AccessExclusiveLock")]
+PRESENT = [(42, True, 3.5, "ALTER TABLE users"), (7, False, 1.0, "SELECT 1")]
+
+
+def test_what_the_runner_holds_and_who_waits_behind_it_is_measured() -> None:
+    connection = Watched(
+        {"l.relation::bigint": HELD, "wait_event_type": [(7, [42]), (8, [42]), (9, [1])], "a.datname IS NOT NULL": PRESENT}, looks=5
+    )
+    watchdog = watch(connection)
+    assert watchdog.queue.most == 2 and watchdog.queue.seconds > 0
+    [span] = watchdog.held
+    assert (span.table, span.what) == (16400, "AccessExclusiveLock") and span.seconds > 0
+    assert watchdog.slowest == (3.5, "ALTER TABLE users")
+    assert watchdog.long_holds == {} and not connection.said("pg_cancel_backend")
+
+
+@pytest.mark.parametrize(("end", "ended"), [(False, []), (True, [(42,)])])
+def test_a_lock_that_is_held_too_long_while_others_wait_is_told_or_ended(end: bool, ended: list[t.Any]) -> None:
+    connection = Watched(
+        {
+            "l.relation::bigint": HELD,
+            "wait_event_type": [(7, [42])],
+            "a.datname IS NOT NULL": PRESENT,
+            "pg_cancel_backend": [(True,)],
+        },
+        looks=20,
+    )
+    watchdog = watch(connection, limits=LockLimits(1.5, hold=0.02, end=end))
+    assert list(watchdog.long_holds) == [42] and "while 1 session waited (dbops_migrate_lock_hold_max)" in watchdog.long_holds[42]
+    assert watchdog.ended_long_hold is end
+    asked = [parameters for text, parameters in zip(connection.statements, connection.parameters) if "pg_cancel_backend" in text]
+    assert asked == ended
+
+
+def test_a_lock_that_nobody_waits_for_may_be_held() -> None:
+    connection = Watched({"l.relation::bigint": HELD, "wait_event_type": [(7, [1])], "a.datname IS NOT NULL": PRESENT}, looks=20)
+    assert watch(connection, limits=LockLimits(1.5, hold=0.01)).long_holds == {}
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------------
@@ -139,6 +174,11 @@ class FakeWatchdog:
     cancelled = ["'ALTER' waited"]
     own: t.ClassVar[set[int]] = {8}
     others: t.ClassVar[set[int]] = {7}
+    long_holds: t.ClassVar[dict[int, str]] = {}
+    ended_long_hold = False
+    held: t.ClassVar[list[t.Any]] = []
+    queue = Queue()
+    slowest = (0.0, "")
 
     def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
         type(self).seen = arguments
@@ -152,15 +192,15 @@ class FakeWatchdog:
 
 @pytest.fixture
 def watched_operation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operation:
-    monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
-    monkeypatch.setattr(_watchdog, "Watchdog", FakeWatchdog)
+    monkeypatch.setattr(_watched_run, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
+    monkeypatch.setattr(_watched_run, "Watchdog", FakeWatchdog)
     return operation(tmp_path, FakeConnection(), FakeDocker(container()))
 
 
 def test_the_watch_knows_the_runner_by_its_sessions_name_and_its_containers_address(watched_operation: Operation) -> None:
-    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, 1.5).waits == ["'ALTER' waited"]
-    database, application, addresses, seconds = FakeWatchdog.seen
-    assert (database, application, seconds) == ("chat", watched_operation.application + " runner", 1.5)
+    assert run_watched(watched_operation, RUNNER, "migrate-1", 60, LockLimits(1.5)).waits == ["'ALTER' waited"]
+    database, application, addresses, limits = FakeWatchdog.seen
+    assert (database, application, limits) == ("chat", watched_operation.application + " runner", LockLimits(1.5))
     assert addresses() == []  # the container is not there yet, or gone
     docker = t.cast(FakeDocker, watched_operation.docker)
     name = "dbops-%s-migrate-1" % watched_operation.run_id
@@ -235,9 +275,9 @@ def test_a_log_that_cannot_be_read_is_not_taken_for_one_without_errors(
 
 
 def test_who_is_there_before_and_after_the_runner_is_somebody_else() -> None:
-    present = [[(1, False)], [(1, False), (2, False), (5, True)], [(3, False)]]
+    present = [[(1, False, None, "")], [(1, False, None, ""), (2, False, None, ""), (5, True, None, "")], [(3, False, None, "")]]
     connection = FakeConnection({"a.datname IS NOT NULL": lambda _text, _parameters: present.pop(0) if len(present) > 1 else present[0]})
-    with Watchdog(t.cast(t.Any, connection), "chat", "x", lambda: ["172.19.0.9"], None) as watchdog:
+    with Watchdog(t.cast(t.Any, connection), "chat", "x", lambda: ["172.19.0.9"], LockLimits()) as watchdog:
         while len(present) > 1:
             time.sleep(0.005)
     assert (watchdog.own, watchdog.others) == ({5}, {1, 2, 3})
@@ -252,7 +292,7 @@ def test_without_a_limit_no_wait_is_cancelled_but_what_is_left_is_ended() -> Non
         learnt.set()
         return ["172.19.0.9"]
 
-    with Watchdog(t.cast(t.Any, connection), "chat", "x", addresses, None):
+    with Watchdog(t.cast(t.Any, connection), "chat", "x", addresses, LockLimits()):
         assert learnt.wait(10)
     assert not connection.said("NOT l.granted")
     assert connection.parameters[-1] == ("chat", ["172.19.0.9"], "x")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,21 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._process imp
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Watched
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits, Queue
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration, _planning
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import MigrationOptions, migrate
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import PlanningOptions, plan_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import LockOptions, MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import plan_migration
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._locks import HeldLock
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import Level
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
+from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects, Relation
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint
+from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Failed
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Refused
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import (
     FakeClock,
     FakeConnection,
@@ -60,6 +66,8 @@ class Stage:
         self.waits: list[list[str]] = []
         self.refused: list[Failed] = []
         self.refused_unknown = ""
+        self.watched = Watched(GOOD, [])
+        self.answers: dict[str, t.Any] = {}
         self.plan = Plan((ADD,), BEFORE, AFTER, (), GOOD)
         self.assessment = Assessment()
         self.sick: list[str] = []
@@ -75,7 +83,7 @@ class Stage:
         ):
             monkeypatch.setattr(_migration, name, stand_in)
         monkeypatch.setattr(_planning, "make_plan", lambda *_arguments, **_options: self.plan)
-        monkeypatch.setattr(_planning, "assess", lambda *_arguments: self.assessment)
+        monkeypatch.setattr(_planning, "assess", lambda *_arguments, **_options: self.assessment)
         monkeypatch.setattr(_health, "sick", lambda _docker, _backends: self.sick_before)
         monkeypatch.setattr(_health, "unhealthy", lambda _docker, _backends, _seconds, _before=(): self.sick)
 
@@ -88,10 +96,11 @@ class Stage:
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
-        return Watched(outcome, self.waits.pop(0) if self.waits else [], self.refused, [], self.refused_unknown)
+        waits = self.waits.pop(0) if self.waits else []
+        return replace(self.watched, outcome=outcome, waits=waits, refused=self.refused, refused_unknown=self.refused_unknown)
 
     def begin(self, check_mode: bool = False, environment: str = "production") -> Operation:
-        connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)]})
+        connection = self.connection = FakeConnection({"SELECT 1 FROM pg_database": [(1,)], **self.answers})
         docker = FakeDocker(BACKEND, images={"sha256:backend": Image("sha256:backend", {}, (), {})})
         self.operation = operation(
             self.folder, connection, docker, backends=(BACKEND,), risk=Risk.FORWARD, check_mode=check_mode, environment=environment
@@ -99,8 +108,9 @@ class Stage:
         return self.operation
 
     def migrate(self, check_mode: bool = False, environment: str = "production", **options: t.Any) -> Result:
-        options.setdefault("gates", GateOptions({}))
-        return migrate(self.begin(check_mode, environment), MigrationOptions(("ent",), **options))
+        names = {field.name for field in fields(PlanningOptions)} & set(options)
+        planning = PlanningOptions(("ent",), **{"gates": GateOptions({}), **{name: options.pop(name) for name in names}})
+        return migrate(self.begin(check_mode, environment), MigrationOptions(planning, **options))
 
     def plan_only(self, check_mode: bool = False) -> Result:
         return plan_migration(self.begin(check_mode), PlanningOptions(("ent",)))
@@ -207,7 +217,7 @@ def test_a_runner_that_fails_in_the_sandbox_is_not_let_near_the_database(stage: 
 def test_a_lock_timeout_of_nothing_is_refused_before_the_plan(stage: Stage) -> None:
     stage.plan = t.cast(t.Any, None)
     with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
-        stage.migrate(lock_timeout=0)
+        stage.migrate(locks=LockOptions(LockLimits(0)))
 
 
 def test_a_schema_that_changed_meanwhile_is_planned_again(stage: Stage) -> None:
@@ -332,16 +342,16 @@ def test_a_server_that_goes_right_after_the_run_leaves_the_way_back(stage: Stage
 def test_a_run_that_waited_too_long_is_tried_again_after_a_pause(stage: Stage) -> None:
     stage.outcomes, stage.waits = [BAD, BAD, GOOD], [["'ALTER' waited"], ["'ALTER' waited again"], []]
     stage.schemas = [BEFORE, BEFORE, BEFORE, AFTER]
-    assert stage.migrate(lock_pause=5).changed
+    assert stage.migrate(locks=LockOptions(pause=5)).changed
     assert stage.journal.count("run") == 3 and stage.journal.count("backup before_migration") == 1
-    assert stage.clock.now == 1010
+    assert 1005 <= stage.clock.now <= 1015, "a pause with jitter, twice"
     assert stage.operation.warnings == ["Attempt 1 gave up: 'ALTER' waited.", "Attempt 2 gave up: 'ALTER' waited again."]
 
 
 def test_trying_again_has_an_end_that_names_who_was_in_the_way(stage: Stage) -> None:
     stage.outcomes, stage.waits, stage.schemas = [BAD] * 9, [["'ALTER' waited for ann"]] * 9, [BEFORE]
     with pytest.raises(DbopsError, match="It was stopped because 'ALTER' waited for ann"):
-        stage.migrate(lock_retries=2)
+        stage.migrate(locks=LockOptions(retries=2))
     assert stage.journal.count("run") == 3
 
 
@@ -363,6 +373,144 @@ def test_a_runner_that_got_through_in_spite_of_a_cancelled_wait_succeeds_with_a_
     stage.waits = [["'ALTER' waited"]]
     assert stage.migrate().changed
     assert stage.operation.warnings == ["'ALTER' waited"]
+
+
+def test_no_try_begins_after_the_deadline(stage: Stage) -> None:
+    stage.outcomes, stage.waits, stage.schemas = [BAD] * 9, [["'ALTER' waited for ann"]] * 9, [BEFORE]
+    with pytest.raises(DbopsError, match=r"It was not tried again: the time for all tries is over \(dbops_migrate_lock_deadline\)"):
+        stage.migrate(locks=LockOptions(pause=5, deadline=12))
+    assert 2 <= stage.journal.count("run") <= 4
+
+
+def test_a_runner_that_keeps_its_state_goes_on_from_where_it_was(stage: Stage) -> None:
+    stage.plan = replace(stage.plan, state_changed=("public.schema_migrations",))
+    stage.outcomes, stage.waits, stage.schemas = [BAD, GOOD], [["waited"], []], [BEFORE, HALF, AFTER]
+    assert stage.migrate().changed
+    assert stage.journal.count("run") == 2
+
+
+def test_one_that_held_a_lock_too_long_and_was_ended_is_not_tried_again(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [BAD, GOOD], [BEFORE]
+    stage.watched = replace(stage.watched, holds=("It has held a lock for more than 12 s",), ended=True, queue=Queue(3, 4.2))
+    with pytest.raises(DbopsError, match=r"It was ended\. It has held a lock for more than 12 s.*3 sessions waited behind it") as failed:
+        stage.migrate()
+    assert stage.journal.count("run") == 1 and "The schema is as it was" in failed.value.message
+
+
+def test_an_invalid_index_is_named_with_what_removes_it(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [BAD], [BEFORE, {**BEFORE, "index public.by_name": "CREATE INDEX by_name ON users (name) INVALID"}]
+    with pytest.raises(DbopsError, match=r"An index was left invalid.*DROP INDEX CONCURRENTLY public\.by_name;"):
+        stage.migrate()
+
+
+def holder(
+    mode: str = "AccessShareLock",
+    pid: int = 7,
+    application: str = "psql",
+    seconds: float = 1.0,
+    query: str = "SELECT 'secret' FROM users",
+    kind: str = "client backend",
+    prepared: str = "",
+) -> tuple[t.Any, ...]:
+    """A row of ``server._blockers``."""
+    return "public.users", mode, pid, "ann", application, "10.0.0.5", "idle in transaction", seconds, query, kind, prepared
+
+
+WRAPAROUND = "autovacuum: VACUUM public.users (to prevent wraparound)"
+
+
+def in_use(stage: Stage, *rows: tuple[t.Any, ...]) -> None:
+    relations = {9: Relation("public.users", "r")}
+    stage.plan = replace(
+        stage.plan, statements=(replace(ADD, held={9: "AccessExclusiveLock"}),), objects=(Objects(relations=relations),) * 2
+    )
+    stage.answers = {"l.mode, coalesce(a.pid": list(rows)}
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "end"),
+    [
+        (holder(seconds=412), "a transaction that is 412 s old, pid 7, user ann", "pg_terminate_backend(7)"),
+        (holder(application="pg_dump"), "a dump", "pg_terminate_backend(7)"),
+        (holder(pid=0, prepared="two'phase"), "prepared transaction 'two'phase'", "ROLLBACK PREPARED 'two''phase';"),
+        (holder("ShareUpdateExclusiveLock", query=WRAPAROUND, kind="autovacuum worker"), "a vacuum to prevent wraparound", "(7)"),
+    ],
+)
+def test_who_will_not_be_gone_soon_stops_it_before_anything_is_touched(stage: Stage, row: t.Any, said: str, end: str) -> None:
+    in_use(stage, row)
+    with pytest.raises(Refused) as refused:
+        stage.migrate()
+    assert said in refused.value.message and end in refused.value.message
+    assert "-e dbops_migrate_blocker_max_age=0" in refused.value.message and "secret" not in refused.value.message
+    assert stage.journal == [], "no backup, no run"
+    assert stage.migrate(locks=LockOptions(blocker_max_age=0)).changed
+    assert stage.migrate(check_mode=True).changed and "A run would be refused. Refused" in stage.operation.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "row", [holder(seconds=59), holder("ShareUpdateExclusiveLock", seconds=900, query="VACUUM", kind="autovacuum worker")]
+)
+def test_who_is_soon_gone_or_gives_way_does_not_stop_it(stage: Stage, row: t.Any) -> None:
+    in_use(stage, row)
+    assert stage.migrate().changed
+
+
+def test_a_reader_is_not_in_the_way_of_an_index(stage: Stage) -> None:
+    in_use(stage, holder(seconds=900))
+    stage.plan = replace(stage.plan, statements=(replace(ADD, held={9: "ShareLock"}),))
+    assert stage.migrate().changed
+
+
+# --- afterwards -----------------------------------------------------------------------------------------------------------
+
+
+def test_afterwards_the_truth_is_told(stage: Stage) -> None:
+    in_use(stage)
+    before, after = Relation("public.users", "r", file=1), Relation("public.users", "r", file=2)
+    lock = HeldLock("public.users", "AccessExclusiveLock", 0, 0, 3.0, None, Level.LOW)
+    stage.plan = replace(stage.plan, objects=(Objects(relations={9: before}), Objects(relations={9: after})), again=(ADD,))
+    stage.assessment = Assessment(locks=(lock,))
+    stage.watched = replace(
+        stage.watched,
+        locks=(Span(0.1, 2.3, "AccessExclusiveLock", 16400), Span(0.1, 0.2, "ShareLock", 99)),
+        queue=Queue(2, 1.5),
+        slowest=(2.2, "ALTER TABLE users\n ADD x int"),
+    )
+    stage.answers = {
+        "c.oid::bigint, quote_ident": [(16400, "public.users")],
+        "VALIDATE CONSTRAINT": [("ALTER TABLE users VALIDATE CONSTRAINT fk;",)],
+    }
+    result = stage.migrate()
+    assert result.facts["afterwards"] == {
+        "again": True,
+        "invalid_indexes": [],
+        "unvalidated": ["ALTER TABLE users VALIDATE CONSTRAINT fk;"],
+        "analyzed": ["public.users"],
+        "to_analyze": [],
+        "sequences": [],
+        "slowest": {"seconds": 2.2, "sql": "ALTER TABLE users ADD x int"},
+        "locks": [{"table": "public.users", "lock": "AccessExclusiveLock", "seconds": 2.2, "planned": 3.0}],
+        "queue": {"sessions": 2, "seconds": 1.5},
+    }
+    assert "Locked: table public.users with AccessExclusiveLock for 2.2 s, planned were 3.0 s." in result.summary
+    assert "Sessions that waited behind it: at most 2 at a time, 1.5 s of all of them together." in result.summary
+    assert "Still to do: ALTER TABLE users VALIDATE CONSTRAINT fk;" in result.summary
+    assert any("never content" in warning for warning in stage.operation.warnings)
+    assert (result.journal["lock_seconds"], result.journal["waited_seconds"]) == (2.2, 1.5)
+
+
+def test_what_is_not_analyzed_is_left_to_do(stage: Stage) -> None:
+    relations = [Objects(relations={9: Relation("public.users", "r", file=number)}) for number in (1, 2)]
+    stage.plan = replace(stage.plan, objects=(relations[0], relations[1]))
+    result = stage.migrate(analyze=False)
+    assert "Still to do: ANALYZE public.users;" in result.summary and not stage.connection.said("ANALYZE public")
+
+
+def test_a_sequence_that_stands_lower_than_before_is_told(stage: Stage) -> None:
+    places = [[("public.users_id_seq", 40)], [("public.users_id_seq", 1)]]
+    stage.answers = {"SELECT c.oid::bigint\nFROM pg_sequence": [(1,)], "pg_sequence_last_value": lambda *_arguments: places.pop(0)}
+    result = stage.migrate()
+    assert "Sequence public.users_id_seq stands at 1, before the migration it was 40." in result.summary
 
 
 # --- the backends after ---------------------------------------------------------------------------------------------------

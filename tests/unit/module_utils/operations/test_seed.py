@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
-from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watchdog
+from ansible_collections.dbops.postgres.plugins.module_utils.operation import _watched_run
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import Risk
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _seed
@@ -47,7 +47,7 @@ class Stage:
         self.folder = folder
         monkeypatch.setattr(_seed, "require_space", lambda _operation: self.journal.append("space"))
         monkeypatch.setattr(_seed, "make_backup", self._back_up)
-        monkeypatch.setattr(_watchdog, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
+        monkeypatch.setattr(_watched_run, "session", lambda *_arguments: contextlib.nullcontext(FakeConnection()))
         monkeypatch.setattr(_seed, "count_rows", lambda _connection, _path="": self.counts.pop(0))
 
     def _back_up(self, _operation: Operation, options: t.Any) -> t.Any:
