@@ -34,6 +34,7 @@ import dataset  # noqa: E402
 import measure  # noqa: E402
 import offsite_copies  # noqa: E402
 import preview  # noqa: E402
+import rehearsal  # noqa: E402
 import report  # noqa: E402
 import risk  # noqa: E402
 from controller import Controller  # noqa: E402
@@ -80,7 +81,9 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "silence": lambda: measure.silence(controller),
         "offsite": lambda: offsite_copies.copies(stack, controller, megabytes),
         "schedule": lambda: offsite_copies.scheduling(controller),
+        "rehearsal": lambda: rehearsal.rehearsals(stack, controller, rounds, scratch),
         "migrate": lambda: measure.migration(controller),
+        "blocked": lambda: rehearsal.blocked(stack, controller),
         "risk": lambda: risk.risks(stack, controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),
         "offsite other": lambda: _offsite_of_other_data(stack, controller, megabytes // 2, known),
@@ -92,7 +95,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
     }
     wanted = [name for name in os.environ.get("DBOPS_BENCH_ONLY", ",".join(groups)).split(",") if name]
     stack.fill("v1")
-    if {"backup", "restore", "proof", "silence", "migrate"} & set(wanted):
+    if {"backup", "restore", "proof", "silence", "migrate", "rehearsal"} & set(wanted):
         _say(f"filling with {megabytes} MB")
         dataset.fill(stack.production, megabytes)
     results = dict(known)

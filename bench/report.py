@@ -115,6 +115,17 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
     "plan_seconds": (2, "Plan in the sandbox, seconds", "サンドボックスでのプラン(秒)"),
     "plan_seconds_300_tables": (5, "The same, with 300 tables, seconds", "同上、300 テーブルの場合(秒)"),
     "plan_seconds_3000_tables": (25, "The same, with 3,000 tables, seconds", "同上、3,000 テーブルの場合(秒)"),
+    "blocked_select_ratio": (
+        0.1,
+        "Migrate: the longest wait of an innocent SELECT while a column is added behind a reader of 6 s, against `ALTER TABLE` by hand",
+        "マイグレーション: 6 秒間読む人の後ろで列を追加する間、無関係な SELECT が待つ最長の時間(手作業の `ALTER TABLE` との比)",
+    ),
+    "rehearsal_overhead_ratio": (
+        0.3,
+        "Rehearsal: its time less restore and migration, over these; with three checks of versions, one of which never gets well",
+        "リハーサル: 復元とマイグレーションを除いた時間の、それらとの比(版の確認3回を含み、うち1回は正常にならない)",
+    ),
+    "report_kb": (None, "Report of that rehearsal: one HTML file, kB", "そのリハーサルの報告書: HTML 1ファイル(kB)"),
     "risk_catalogue_found": (
         1,
         "Risk: share of a catalogue of hazardous migrations that is found at the right level, on small tables and on large and busy ones",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes the rules of `plugins/module_utils/risk/_rules.py` into docs/risks.md and docs/risks.ja.md.
+"""Writes the rules of `plugins/module_utils/risk/_rules.py` (in Japanese: `_rules_ja.py`) into docs/risks.md and docs/risks.ja.md.
 
 python3 docs/generate_risks.py           brings the pages up to date
 python3 docs/generate_risks.py --check   changes nothing, and fails where one is stale
@@ -14,25 +14,34 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/risks.md", "docs/risks.ja.md")
 _BEGIN, _END = "<!-- the rules: generated from the code by docs/generate_risks.py -->", "<!-- end of the rules -->"
-_HEADINGS = {"docs/risks.md": ("Rule", "Why", "Safer"), "docs/risks.ja.md": ("規則", "理由 (画面に出る文)", "より安全な方法 (同)")}
+_HEADINGS = {"docs/risks.md": ("Rule", "Why", "Safer"), "docs/risks.ja.md": ("規則", "理由", "より安全な方法")}
 
 
-def read_rules() -> list[tuple[str, str, str]]:
-    path = ROOT / "plugins" / "module_utils" / "risk" / "_rules.py"
-    spec = importlib.util.spec_from_file_location("risk_rules", path)
+def read(name: str) -> ModuleType:
+    path = ROOT / "plugins" / "module_utils" / "risk" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"risk{name}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its data classes look themselves up there
     spec.loader.exec_module(module)
-    return [(rule.id, rule.why, rule.safer) for rule in module.RULES.values()]
+    return module
+
+
+def read_rules(page: str) -> list[tuple[str, str, str]]:
+    rules = read("_rules").RULES.values()
+    if page.endswith(".ja.md"):
+        japanese = read("_rules_ja").JAPANESE
+        return [(rule.id, *japanese[rule.id]) for rule in rules]
+    return [(rule.id, rule.why, rule.safer) for rule in rules]
 
 
 def table(page: str) -> str:
     rows = [_HEADINGS[page], ("---", "---", "---")]
-    rows += [(f"`{name}`", _shown(why), _shown(safer)) for name, why, safer in read_rules()]
+    rows += [(f"`{name}`", _shown(why), _shown(safer)) for name, why, safer in read_rules(page)]
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 

@@ -43,11 +43,11 @@ options:
   lock_timeout:
     description: Seconds that a statement of the runner may wait for a lock.
     type: float
-    default: 1.0
+    default: 0.3
   lock_retries:
     description: How often the run is tried again after it waited too long for a lock.
     type: int
-    default: 5
+    default: 10
   lock_pause:
     description: Seconds between two tries, more or less by half, so that two that met do not meet again.
     type: float
@@ -287,8 +287,8 @@ ARGUMENT_SPEC = {
 }
 
 LOCK_SPEC = {
-    "lock_timeout": {"type": "float", "default": 1.0},
-    "lock_retries": {"type": "int", "default": 5},
+    "lock_timeout": {"type": "float", "default": 0.3},
+    "lock_retries": {"type": "int", "default": 10},
     "lock_pause": {"type": "float", "default": 5.0},
     "lock_deadline": {"type": "float", "default": 300.0},
     "lock_hold_max": {"type": "float", "default": 10.0},

@@ -68,8 +68,8 @@ class LockOptions:
     more or less; ``deadline``: after which none begins any more, 0 is without; ``blocker_max_age``: older transactions at its tables stop it
     beforehand, 0 looks for none."""
 
-    limits: LockLimits = field(default_factory=lambda: LockLimits(1.0, 10.0))
-    retries: int = 5
+    limits: LockLimits = field(default_factory=lambda: LockLimits(0.3, 10.0))
+    retries: int = 10
     pause: float = 5
     deadline: float = 300
     blocker_max_age: float = 60

@@ -115,6 +115,7 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
             " rehearse." % (backup.manifest.id, operation.database)
         )
     facts = dict(planned.facts(), rehearsal=_facts(record, tried))
+    del facts["gates"]  # of a migration, which this is none
     journal = dict(planned.journal(), rehearsed=record.state, backup=backup.manifest.id, runner_seconds=record.seconds)
     if record.state == _record.FAILED:
         raise DbopsError("\n".join(["The rehearsal was not passed: %s" % " ".join(exceeded), *told]), **facts)
@@ -176,7 +177,7 @@ def _announcement(backup: Backup, runner: Runner, server: _proof_server.Plan) ->
 
 
 def _no_facts() -> dict[str, t.Any]:
-    return {"plan": {}, "runner": {}, "risk": {}, "gates": [], "rehearsal": {}}
+    return {"plan": {}, "runner": {}, "risk": {}, "rehearsal": {}}
 
 
 # --- in the throwaway server ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 WORKS, FAILS, UNKNOWN = "works", "fails", "not known"
 
 #: Seconds that it has to go on running once it is well.
-_LASTING_SECONDS = 1.0
+_LASTING_SECONDS = 0.5
 
 #: Seconds that one command of the user's may take.
 _SMOKE_SECONDS = 60

@@ -24,7 +24,10 @@ JAPANESE: dict[str, tuple[str, str]] = {
         "禁じられていた行が以後入るようになり、戻すには全ての行が条件を満たす必要があります。",
         "アプリケーション側で確認するか、先に新しい制約を NOT VALID で追加して検証し、それからこれを削除します。",
     ),
-    "ban-drop-index": ("これを使っていた問い合わせは表全体を読みます。", "使われていないことを確かめ (pg_stat_user_indexes の idx_scan)、" + _OUTSIDE),
+    "ban-drop-index": (
+        "これを使っていた問い合わせは表全体を読みます。",
+        "使われていないことを確かめ (pg_stat_user_indexes の idx_scan)、" + _OUTSIDE,
+    ),
     "ban-drop-view": ("まだ読んでいるアプリケーションは失敗します。", "読まない版を先にデプロイします。"),
     "ban-drop-sequence": (
         "まだ番号を取るものは失敗し、どこまで進んでいたかも失われます。",
@@ -35,8 +38,14 @@ JAPANESE: dict[str, tuple[str, str]] = {
     "drop-cascade": ("CASCADE が、誰も名指ししていないものまで削除しました。", "依存するものを名指しで削除し、CASCADE を外します。"),
     "ban-truncate": ("全ての行が失われ、その間は全員が待ちます。", "先にバックアップします。使われている表では少しずつ DELETE します。"),
     "renaming-table": (_OLD_NAME, "誰も使わなくなるまで古い名前を残します: CREATE VIEW {old} AS SELECT * FROM {name};"),
-    "renaming-column": (_OLD_NAME, "新しい列を追加し、しばらく両方に書き、少しずつ埋め、新しい方を読む版をデプロイし、後で古い列を削除します。"),
-    "renaming-schema": ("今動いているアプリケーションは古い名前で探します。", "新しいスキーマを隣に作り、一つずつ移し、古い名前にはビューを置きます。"),
+    "renaming-column": (
+        _OLD_NAME,
+        "新しい列を追加し、しばらく両方に書き、少しずつ埋め、新しい方を読む版をデプロイし、後で古い列を削除します。",
+    ),
+    "renaming-schema": (
+        "今動いているアプリケーションは古い名前で探します。",
+        "新しいスキーマを隣に作り、一つずつ移し、古い名前にはビューを置きます。",
+    ),
     "renaming-enum-value": (
         "今動いているアプリケーションは古い値を書き、以後それはエラーになります。",
         "新しい値を追加し (ALTER TYPE {name} ADD VALUE ...)、それを書き、行を少しずつ変え、古い値は残します。",
@@ -50,7 +59,10 @@ JAPANESE: dict[str, tuple[str, str]] = {
         "表全体とインデックスが書き直され、その間は誰も読み書きできません。",
         "新しい型の列を追加し、トリガーで同じ値を保ち、少しずつ埋め、短いトランザクションで名前を入れ替えます。",
     ),
-    "widening-column-type": ("行には触れません。気付くのは、長さを自分で確かめるアプリケーションだけです。", "何もしなくてかまいません: これが型を変える安全な方法です。"),
+    "widening-column-type": (
+        "行には触れません。気付くのは、長さを自分で確かめるアプリケーションだけです。",
+        "何もしなくてかまいません: これが型を変える安全な方法です。",
+    ),
     "narrowing-column-type": (
         "収まらない値はマイグレーションを止め、キャストで切り捨てられた部分は失われます。",
         "収まらない行を先に調べて少しずつ直し、型を狭める代わりに CHECK を追加します (NOT VALID、その後 VALIDATE)。",
@@ -71,8 +83,14 @@ JAPANESE: dict[str, tuple[str, str]] = {
         "トリガーで埋める普通の列を追加し、既存の行は少しずつ埋めます。",
     ),
     "adding-serial-field": ("行ごとに番号が付くため表全体が書き直され、その間は誰も読み書きできません。", _BEFOREHAND),
-    "changing-default": ("古いアプリケーションが追加する行は新しい値になります。", "両方の値がどちらの版でも正しければ、何もしなくてかまいません。"),
-    "prefer-bigint-over-int": ("番号がまもなく尽き、その後は何も追加できません。", "bigint への移行を今計画します: 新しい列を少しずつ埋め、名前を入れ替えます。"),
+    "changing-default": (
+        "古いアプリケーションが追加する行は新しい値になります。",
+        "両方の値がどちらの版でも正しければ、何もしなくてかまいません。",
+    ),
+    "prefer-bigint-over-int": (
+        "番号がまもなく尽き、その後は何も追加できません。",
+        "bigint への移行を今計画します: 新しい列を少しずつ埋め、名前を入れ替えます。",
+    ),
     "json-column": ("json 型は比較できません: SELECT DISTINCT、GROUP BY、UNION が失敗します。", "jsonb を使います。"),
     "identifier-too-long": ("PostgreSQL は名前を 63 バイトで切るため、ランナーは存在しない名前を探します。", "短い名前にします。"),
     "constraint-missing-not-valid": ("全ての行を読む間、誰も表を読み書きできず、反する行が1つあればマイグレーションは止まります。", _TWO),
@@ -81,7 +99,10 @@ JAPANESE: dict[str, tuple[str, str]] = {
         _TWO,
     ),
     "foreign-key-without-index": ("{references} の行を DELETE するたびに {table} 全体を読みます。", _OUTSIDE),
-    "disallowed-unique-constraint": ("インデックスの作成中は誰も表を読み書きできず、重複が1つあればマイグレーションは止まります。", _OUTSIDE),
+    "disallowed-unique-constraint": (
+        "インデックスの作成中は誰も表を読み書きできず、重複が1つあればマイグレーションは止まります。",
+        _OUTSIDE,
+    ),
     "adding-primary-key": ("インデックスの作成中は誰も表を読み書きできず、重複か NULL が1つあればマイグレーションは止まります。", _OUTSIDE),
     "adding-exclusion-constraint": (
         "インデックスの作成中は誰も表を読み書きできず、排他条件に反する2行があればマイグレーションは止まります。",
@@ -89,12 +110,18 @@ JAPANESE: dict[str, tuple[str, str]] = {
     ),
     "require-concurrent-index-creation": ("作成中は誰も表に書けません。", _OUTSIDE),
     "rebuilding-index": ("作り直す間は誰も表に書けず、これを必要とするものは読めません。", _OUTSIDE),
-    "prefer-repack": ("表全体が書き直され、その間は誰も読み書きできません。", "autovacuum に任せるか、アプリケーションと並行して動く pg_repack を使います。"),
+    "prefer-repack": (
+        "表全体が書き直され、その間は誰も読み書きできません。",
+        "autovacuum に任せるか、アプリケーションと並行して動く pg_repack を使います。",
+    ),
     "rewriting-table": (
         "表全体が書き直され、その間は誰も読み書きできません。",
         "新しいものを隣に追加し、少しずつ埋め、短いトランザクションで名前を入れ替えます。",
     ),
-    "refreshing-materialized-view": ("埋まるまで誰も読めません。", "REFRESH MATERIALIZED VIEW CONCURRENTLY {name} を使います (一意インデックスが必要です)。"),
+    "refreshing-materialized-view": (
+        "埋まるまで誰も読めません。",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY {name} を使います (一意インデックスが必要です)。",
+    ),
     "changing-persistence": (
         "表全体が書き直され、その間は誰も読み書きできません。unlogged の表は、クラッシュ後とレプリカでは空です。",
         "その種類の新しい表を作り、少しずつ写し、名前を入れ替えます。",
@@ -122,7 +149,10 @@ JAPANESE: dict[str, tuple[str, str]] = {
         "全ての行がトランザクションの終わりまでロックされ、書き直され、VACUUM を待ちます。",
         "キーで数千行ずつ、それぞれ別のトランザクションで変えます: WHERE id BETWEEN ... AND ...",
     ),
-    "delete-without-limit": ("全ての行が失われます。", "バックアップの後、キーで少しずつ DELETE します。または削除の印だけ付けて残します。"),
+    "delete-without-limit": (
+        "全ての行が失われます。",
+        "バックアップの後、キーで少しずつ DELETE します。または削除の印だけ付けて残します。",
+    ),
     "unseen-writes": (
         "ブロック、プロシージャ、または問い合わせが行を書きます。行のない所では、どの行を何行書くかは見えません。",
         "WHERE のある普通の文にして少しずつ行うか、コピーでリハーサルをします。",
@@ -140,7 +170,10 @@ JAPANESE: dict[str, tuple[str, str]] = {
         "複数のトランザクションで行われます: 一つが失敗しても、他がしたことは残ります。",
         "それぞれが単独で成り立つなら、何もしなくてかまいません。ランナーが止まった所から続けることを確かめます。",
     ),
-    "ban-uncommitted-transaction": ("ランナーはトランザクションを開いたまま終わり、サーバーが取り消しました。", "マイグレーションを COMMIT で終えます。"),
+    "ban-uncommitted-transaction": (
+        "ランナーはトランザクションを開いたまま終わり、サーバーが取り消しました。",
+        "マイグレーションを COMMIT で終えます。",
+    ),
     "runner-not-content": (
         "同じランナーをその結果に対してもう一度動かすと、まだ何かを変えようとします。デプロイのたびに変わります。",
         "ランナーが自分の作ったものを認識できるよう定義を直します。ent では、PostgreSQL が付ける名前や型を指定します。",

@@ -81,6 +81,7 @@ class FakeConnection:
         self.statements: list[str] = []
         self.parameters: list[t.Any] = []
         self.closed = 0
+        self.notices: list[str] = []
 
     def cursor(self) -> FakeCursor:
         return FakeCursor(self)
@@ -106,6 +107,8 @@ class FakeConnection:
                 if isinstance(found, BaseException):
                     raise found
                 return list(found or [])
+        if "'pg_read_all_stats'" in text:
+            return [(True,)]
         return [LOGGING] if "'log_line_prefix'" in text else []
 
 

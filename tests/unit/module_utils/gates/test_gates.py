@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._process imp
 from ansible_collections.dbops.postgres.plugins.module_utils.gates import _evidence
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import Gate, GateOptions, asks_its_checklist, refusal, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._window import DAYS, parse_window
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import write_rehearsal
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import Version
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps import moment
-from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, operation, published
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeConnection, FakeDocker, container, operation, published
+from ansible_collections.dbops.postgres.tests.unit.module_utils.rehearsal.test_record import rehearsal
 
 BEFORE = {"table public.users": "owner chat_owner"}
 AFTER = {**BEFORE, "table public.notes": "owner chat_owner grants reader=SELECT"}
@@ -222,3 +226,66 @@ def test_a_window_and_the_rest_of_the_day_are_the_whole_day(begin: int, end: int
     assert window.is_open(local) != rest.is_open(local)
     weekdays = [parse_window({"days": [day], "from": begin, "to": end}) for day in DAYS]
     assert window.is_open(local) == any(one.is_open(local) for one in weekdays)
+
+
+# --- what a rehearsal has shown ---------------------------------------------------------------------------------------------
+
+REHEARSED = replace(PLAN, runner=("sha256:backend", "migrate"))
+
+
+def rehearsed(folder: Path, **changes: t.Any) -> dict[str, Gate]:
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    record = rehearsal(REHEARSED, **{"image_id": "sha256:backend", "backup_created": "2026-11-23T03:00:00Z", "statements": (), **changes})
+    write_rehearsal(str(folder), record, str(work))
+    backend = container()
+    asked = operation(folder, FakeConnection(), FakeDocker(backend), backends=(backend,), environment="production")
+    gates = _evidence.evaluate(asked, REHEARSED, None, GateOptions({"rehearsed": {"hours": 13}, "compatible": {}}))
+    return {gate.name: gate for gate in gates}
+
+
+def test_a_rehearsal_opens_its_gates(tmp_path: Path) -> None:
+    found = rehearsed(tmp_path)
+    assert [gate.state for gate in found.values()] == ["passed", "passed"]
+    assert (
+        "on the rows of backup 'chat_20261127_030000', which is 12 h old, it took 2.5 s; 13 h are allowed." in found["rehearsed"].evidence
+    )
+    assert found["compatible"].evidence == "With the new schema 'chat-backend:v1' works. It starts."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "line"),
+    [
+        ({"shape_after": "0" * 64}, "was not rehearsed", "rehearse.yml"),
+        ({"state": "failed", "exceeded": ("It took 9 s.",)}, "Its rehearsal at 2026-11-28T03:00:00Z failed: It took 9 s.", "rehearse.yml"),
+        ({"proved": False}, "which is not a proved one of this server", "rehearse.yml"),
+        ({"server_identifier": "1"}, "which is not a proved one of this server", "rehearse.yml"),
+        ({"backup_created": "2026-11-23T01:00:00Z"}, "which is 14 h old", "backup.yml"),
+    ],
+)
+def test_one_that_says_nothing_of_this_migration_does_not(tmp_path: Path, changes: dict[str, t.Any], said: str, line: str) -> None:
+    found = rehearsed(tmp_path, **changes)["rehearsed"]
+    assert found.state == "failed" and said in found.evidence and line in found.line
+
+
+@pytest.mark.parametrize(
+    ("versions", "said", "line"),
+    [
+        ((Version("running", "chat-backend:v1", "sha256:backend", "fails", "no column."),), "does not work. no column.", "in two steps"),
+        ((Version("running", "chat-backend:v1", "sha256:backend", "not known", "?"),), "may or may not work", "in two steps"),
+        (
+            (Version("running", "chat-backend:v0", "sha256:old", "works", "?"),),
+            "another version than the one that runs now",
+            "rehearse.yml",
+        ),
+        ((), "another version than the one that runs now", "rehearse.yml"),
+    ],
+)
+def test_the_version_that_runs_now_has_to_be_the_one_that_works(tmp_path: Path, versions: t.Any, said: str, line: str) -> None:
+    found = rehearsed(tmp_path, versions=versions)["compatible"]
+    assert found.state == "failed" and said in found.evidence and line in found.line
+
+
+def test_without_any_rehearsal_both_are_closed(tmp_path: Path) -> None:
+    found = evaluated(tmp_path, {"rehearsed": {}, "compatible": {}})
+    assert [gate.state for gate in found.values()] == ["failed", "failed"]

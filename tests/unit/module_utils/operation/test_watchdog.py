@@ -126,7 +126,7 @@ def test_sessions_that_do_not_end_are_an_error() -> None:
 
 # --- what it holds, and who waits -------------------------------------------------------------------------------------------
 
-HELD = [(42, 16400, "AccessExclusiveLock")]
+HELD = [(42, 16400, "AccessExclusiveLock", "03:00", False)]
 PRESENT = [(42, True, 3.5, "ALTER TABLE users"), (7, False, 1.0, "SELECT 1")]
 
 
@@ -142,11 +142,13 @@ def test_what_the_runner_holds_and_who_waits_behind_it_is_measured() -> None:
     assert watchdog.long_holds == {} and not connection.said("pg_cancel_backend")
 
 
-@pytest.mark.parametrize(("end", "ended"), [(False, []), (True, [(42,)])])
-def test_a_lock_that_is_held_too_long_while_others_wait_is_told_or_ended(end: bool, ended: list[t.Any]) -> None:
+@pytest.mark.parametrize(("end", "idle", "cancelled", "terminated"), [(False, False, 0, 0), (True, False, 1, 0), (True, True, 0, 1)])
+def test_a_lock_that_is_held_too_long_while_others_wait_is_told_or_ended(end: bool, idle: bool, cancelled: int, terminated: int) -> None:
+    """One that waits for its client has nothing to be cancelled: its session ends."""
     connection = Watched(
         {
-            "l.relation::bigint": HELD,
+            "l.relation::bigint": [(42, 16400, "AccessExclusiveLock", "03:00", idle)],
+            "SELECT pg_terminate_backend(%s)": [(True,)],
             "wait_event_type": [(7, [42])],
             "a.datname IS NOT NULL": PRESENT,
             "pg_cancel_backend": [(True,)],
@@ -156,13 +158,27 @@ def test_a_lock_that_is_held_too_long_while_others_wait_is_told_or_ended(end: bo
     watchdog = watch(connection, limits=LockLimits(1.5, hold=0.02, end=end))
     assert list(watchdog.long_holds) == [42] and "while 1 session waited (dbops_migrate_lock_hold_max)" in watchdog.long_holds[42]
     assert watchdog.ended_long_hold is end
-    asked = [parameters for text, parameters in zip(connection.statements, connection.parameters) if "pg_cancel_backend" in text]
-    assert asked == ended
+    assert len(connection.said("SELECT pg_cancel_backend(%s)")) == cancelled
+    assert len(connection.said("SELECT pg_terminate_backend(%s)")) == terminated
 
 
 def test_a_lock_that_nobody_waits_for_may_be_held() -> None:
     connection = Watched({"l.relation::bigint": HELD, "wait_event_type": [(7, [1])], "a.datname IS NOT NULL": PRESENT}, looks=20)
     assert watch(connection, limits=LockLimits(1.5, hold=0.01)).long_holds == {}
+
+
+def test_short_transactions_one_after_the_other_are_no_long_one() -> None:
+    times = iter(range(1000))
+    connection = Watched(
+        {
+            "l.relation::bigint": lambda *_: [(42, 16400, "AccessExclusiveLock", next(times), False)],
+            "wait_event_type": [(7, [42])],
+            "a.datname IS NOT NULL": PRESENT,
+        },
+        looks=20,
+    )
+    watchdog = watch(connection, limits=LockLimits(1.5, hold=0.01))
+    assert watchdog.long_holds == {} and len(watchdog.held) > 5
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------------
@@ -179,6 +195,7 @@ class FakeWatchdog:
     held: t.ClassVar[list[t.Any]] = []
     queue = Queue()
     slowest = (0.0, "")
+    sees_others = True
 
     def __init__(self, _connection: t.Any, *arguments: t.Any) -> None:
         type(self).seen = arguments
@@ -281,7 +298,7 @@ def test_who_is_there_before_and_after_the_runner_is_somebody_else() -> None:
         while len(present) > 1:
             time.sleep(0.005)
     assert (watchdog.own, watchdog.others) == ({5}, {1, 2, 3})
-    assert connection.parameters[0] == ("chat", [], "x")
+    assert connection.parameters[1] == ("chat", [], "x")
 
 
 def test_without_a_limit_no_wait_is_cancelled_but_what_is_left_is_ended() -> None:

@@ -413,7 +413,7 @@ def holder(
     prepared: str = "",
 ) -> tuple[t.Any, ...]:
     """A row of ``server._blockers``."""
-    return "public.users", mode, pid, "ann", application, "10.0.0.5", "idle in transaction", seconds, query, kind, prepared
+    return "public.users", mode, pid, "ann", application, "10.0.0.5", "idle in transaction", seconds, query, kind, prepared, not pid
 
 
 WRAPAROUND = "autovacuum: VACUUM public.users (to prevent wraparound)"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import typing as t
 from dataclasses import replace
 
@@ -21,7 +22,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment im
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._columns import is_narrower
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._facts import Facts, Finding
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._locks import held_locks
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured, put_in
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import RULES, Level
+from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules_ja import JAPANESE
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _activity
 from ansible_collections.dbops.postgres.plugins.module_utils.server._activity import Activity
@@ -280,3 +283,46 @@ def test_every_rule_says_why_and_what_is_safer() -> None:
     for rule in RULES.values():
         assert rule.why.endswith((".", "!")) and len(rule.safer) > 5, rule.id
         assert rule.id == rule.id.lower() and " " not in rule.id
+
+
+# --- what a rehearsal has measured ------------------------------------------------------------------------------------------
+
+
+def test_what_was_measured_stands_in_the_place_of_what_was_estimated() -> None:
+    after = replace(USERS, columns={**USERS.columns, (7, 2): Column("name", "text", True)})
+    done = plan(statement("ALTER TABLE users ALTER name SET NOT NULL", held={7: "AccessExclusiveLock"}), after=after)
+    facts = Facts(done, {"public.users": BUSY})
+    [estimated] = judge(facts)
+    assert (estimated.level, estimated.measured) == (Level.HIGH, False)
+    measured = Measured("chat_1", (0.2,), {"public.users": 0.3})
+    [found] = put_in([estimated], facts, measured)
+    assert (found.level, found.seconds, found.measured) == (Level.LOW, 0.2, True)
+    assert found.evidence == "It went through on the rows of backup 'chat_1'."
+    [lock] = held_locks(facts, [found], measured)
+    assert (lock.level, lock.seconds, lock.measured) == (Level.LOW, 0.3, True)
+    [slow] = put_in([estimated], facts, Measured("chat_1", (70.0,)))
+    assert slow.level is Level.HIGH
+
+
+def test_a_hazard_that_is_not_about_time_stays_one_however_quick_it_was() -> None:
+    after = replace(USERS, columns={**USERS.columns, (7, 2): Column("name", "character varying(5)")})
+    done = plan(statement("ALTER TABLE users ALTER name TYPE varchar(5)", rewrites=("public.users",)), after=after)
+    facts = Facts(done, {"public.users": BUSY})
+    [narrower] = judge(facts)
+    assert narrower.rule == "narrowing-column-type"
+    [found] = put_in([narrower], facts, Measured("chat_1", (0.1,)))
+    assert found.level is Level.HIGH
+
+
+def test_where_one_statement_was_not_measured_what_was_seen_of_the_lock_still_counts() -> None:
+    done = plan(statement("ALTER TABLE users ADD x int", held={7: "AccessExclusiveLock"}), statement("INSERT INTO state VALUES (1)"))
+    facts = Facts(done, {"public.users": QUIET})
+    [lock] = held_locks(facts, [], Measured("chat_1", (0.1, None), {"public.users": 300.0}))
+    assert (lock.seconds, lock.measured) == (300.0, False)
+
+
+def test_every_rule_is_there_in_japanese_with_the_same_names_to_fill_in() -> None:
+    names = re.compile(r"\{\w+\}")
+    assert set(JAPANESE) == set(RULES)
+    for name, rule in RULES.items():
+        assert set(names.findall(rule.why + rule.safer)) == set(names.findall("".join(JAPANESE[name]))), name

@@ -303,6 +303,9 @@ def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.Mon
         def session(self) -> t.Any:
             return contextlib.nullcontext(inside)
 
+        def end_sessions(self) -> None:
+            journal.append("what was left is ended")
+
     def run(_docker: t.Any, _runner: t.Any, name: str, _labels: t.Any, network: str, _timeout: float) -> Outcome:
         journal.extend([name, network, inside.statements[-1]])
         return DONE
@@ -316,7 +319,12 @@ def test_a_plan_is_what_the_runner_did_between_the_marks(monkeypatch: pytest.Mon
     monkeypatch.setattr(_plan, "state_tables", lambda _connection, _names: [("public", "alembic_version")])
     monkeypatch.setattr(_plan, "run_in_sandbox", run)
     found = _plan.make_plan(operation(docker=docker), t.cast(t.Any, RUNNER), ("my_migrations",), 60)
-    assert journal == ["dbops-%s-plan" % RUN, "dbops-sandbox", "SELECT %s"]  # the begin is marked before the runner starts
+    assert journal == [
+        "dbops-%s-plan" % RUN,
+        "dbops-sandbox",
+        "SELECT %s",
+        "what was left is ended",
+    ]  # the begin is marked before the runner starts
     assert (found.before, found.after, found.state_changed, found.outcome) == (USERS, NAMED, ("public.alembic_version",), DONE)
     assert [(item.sql, item.objects, item.locks) for item in found.statements] == [
         ("CREATE TABLE a ()", ("create table public.a",), ("L on a",))

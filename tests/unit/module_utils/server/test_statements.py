@@ -20,6 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.server._statements 
     read_failures,
     read_log,
     split_statements,
+    without_literals,
     written_tables,
 )
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import recorded
@@ -421,8 +422,11 @@ def test_the_written_tables_are_told_without_schema_and_quotes(statement: str, t
 
 
 def log_of(*entries: str, pid: int = 7) -> str:
-    """``statement: ...`` is a LOG entry, the rest says its level itself."""
-    return "".join("dbops|%d|%s\n" % (pid, "LOG:  " + entry if entry.startswith("statement: ") else entry) for entry in entries)
+    """What was executed, and for how long, are LOG entries; the rest says its level itself."""
+    return "".join(
+        "dbops|%d|%s\n" % (pid, "LOG:  " + entry if entry.startswith(("statement: ", "duration: ", "execute ")) else entry)
+        for entry in entries
+    )
 
 
 def refused(sql: str, error: str = 'relation "no_such_table" does not exist') -> tuple[str, str, str]:
@@ -479,3 +483,28 @@ def test_another_sessions_error_is_its_own() -> None:
     [failed] = read_failures(text)
     assert failed.caught
     assert [executed.sql for executed in read_log(text)] == ["BEGIN", ADD, "COMMIT"]
+
+
+def test_the_server_says_how_long_it_worked_on_each() -> None:
+    """Each step of the extended protocol has a line of its own; the next one's parsing counts with it, which is little."""
+    found = read_log(
+        log_of(
+            *("duration: 0.100 ms", "statement: BEGIN", "duration: 0.050 ms", "execute <unnamed>: " + ADD, "duration: 1500.250 ms"),
+            *("duration: 0.750 ms", "statement: COMMIT", "duration: 2.000 ms"),
+        )
+    )
+    assert [executed.seconds for executed in found] == [pytest.approx(0.00005), pytest.approx(1.501), pytest.approx(0.002)]
+    assert [executed.seconds for executed in read_log(log_of("statement: " + ADD))] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("SELECT * FROM users WHERE name = 'ann' AND id = 42 AND x = $1", "SELECT * FROM users WHERE name = ? AND id = ? AND x = $1"),
+        ("UPDATE t1 SET a='x''y', \"b 1\"=E'q\\'z', c=1.5e3", 'UPDATE t1 SET a=?, "b 1"=?, c=?'),
+        ("SELECT $tag$it's mine$tag$, $$half", "SELECT ?, ?"),
+        ("SELECT x'ff', u2.id FROM u2 WHERE t = 'cut of", "SELECT ?, u2.id FROM u2 WHERE t = ?"),
+    ],
+)
+def test_what_is_shown_of_somebody_elses_statement_holds_no_data(text: str, shown: str) -> None:
+    assert without_literals(text) == shown
