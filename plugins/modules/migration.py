@@ -209,11 +209,13 @@ runner_seconds:
 afterwards:
   description:
     - What was seen once the schema was the planned one and the backends were well. Empty where it could not be looked at.
+    - C(again) is whether a second run of the command, tried in the sandbox, would still change something, C(settled) that it would not and ends well.
     - Seconds; C(queue) is who waited behind the migration, the most sessions at a time and the seconds of all of them together.
   returned: when something was migrated
   type: dict
   sample:
     again: false
+    settled: true
     invalid_indexes: []
     unvalidated: []
     analyzed: [public.users]

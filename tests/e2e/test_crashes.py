@@ -78,7 +78,7 @@ CASES = {
     "backup": Case("backup", "backup", True, "v2", BACKUP, new_from="never"),
     "migrate": Case(
         *("migrate", "migrate", True, "v1"),
-        ("plan: sandbox", "plan: schema", "plan: runner", "plan: read", *BACKUP, "migrate: run", "migrate: health"),
+        ("plan: sandbox", "plan: schema", "plan: runner", "plan: read", *BACKUP, "migrate: run", "migrate: health", "migrate: look again"),
         new_from="migrate: run",
         tables=MIGRATED,
     ),

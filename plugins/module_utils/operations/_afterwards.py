@@ -59,10 +59,11 @@ class ReallyHeld:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """``again``: whether a second run would change something; ``unvalidated``, ``to_analyze``: statements that are left to do; ``sequences``:
+    """``again``: whether a second run would change something, ``settled``: that it would not, and ends well; ``unvalidated``, ``to_analyze``: statements that are left to do; ``sequences``:
     sentences about those that stand lower than before; ``slowest``: seconds and text."""
 
     again: bool
+    settled: bool
     invalid_indexes: tuple[str, ...]
     unvalidated: tuple[str, ...]
     analyzed: tuple[str, ...]
@@ -77,6 +78,7 @@ class Afterwards:
         """Seconds; ``waited``: of all sessions together."""
         return {
             "again": self.again,
+            "settled": self.settled,
             "invalid_indexes": list(self.invalid_indexes),
             "unvalidated": list(self.unvalidated),
             "analyzed": list(self.analyzed),
@@ -93,7 +95,7 @@ class Afterwards:
 
     def lines(self) -> list[str]:
         """For a person: what was found in order in half a sentence, what is left to do with its statement."""
-        told = ["Schema, owners and grants are the planned ones%s." % ("" if self.again else "; a second run would change nothing")]
+        told = ["Schema, owners and grants are the planned ones%s." % ("; a second run would change nothing" if self.settled else "")]
         if self.slowest[0] >= _SEEN:
             told.append("The slowest statement took %s: %s" % (duration_text(self.slowest[0]), self.slowest[1][:150]))
         told += ["Locked: %s." % "; ".join(map(_lock_text, self.locks[:5]))] if self.locks else []
@@ -137,6 +139,7 @@ def look_afterwards(operation: Operation, planned: Planned, watched: Watched, be
     seconds, text = watched.slowest
     return Afterwards(
         again=bool(planned.plan.again),
+        settled=planned.plan.settled,
         invalid_indexes=tuple(invalid),
         unvalidated=tuple(unvalidated),
         analyzed=tuple(analyzed),

@@ -42,7 +42,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted impo
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured import Measured
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
-from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_facts, plan_in
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_in
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
@@ -114,8 +114,7 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
             "Backup '%s' has another schema than database '%s' has now, so what was rehearsed is not what would be done: back it up anew, then"
             " rehearse." % (backup.manifest.id, operation.database)
         )
-    facts = dict(planned.facts(), rehearsal=_facts(record, tried))
-    del facts["gates"]  # of a migration, which this is none
+    facts = _all_facts(planned, record, tried)
     journal = dict(planned.journal(), rehearsed=record.state, backup=backup.manifest.id, runner_seconds=record.seconds)
     if record.state == _record.FAILED:
         raise DbopsError("\n".join(["The rehearsal was not passed: %s" % " ".join(exceeded), *told]), **facts)
@@ -341,8 +340,7 @@ def _failed(operation: Operation, backup: Backup, runner: Runner, tried: _Tried,
             operation.redactor.text(last_lines(tried.plan.outcome)).rstrip(".") or "(nothing)",
         ),
         output=tried.plan.outcome.output,
-        plan=plan_facts(tried.plan),
-        rehearsal=_facts(record, tried),
+        **_all_facts(Planned(tried.plan, runner, Assessment()), record, tried),
     )
 
 
@@ -386,6 +384,13 @@ def _rewritten(before: t.Any, after: t.Any) -> t.Iterator[str]:
         now = after.relations.get(oid)
         if now and relation.kind in "rm" and relation.file != now.file:
             yield relation.name
+
+
+def _all_facts(planned: Planned, record: Rehearsal, tried: _Tried) -> dict[str, t.Any]:
+    """Those of a plan, without the gates of a migration, which this is none."""
+    facts = planned.facts()
+    del facts["gates"]
+    return dict(facts, rehearsal=_facts(record, tried))
 
 
 def _facts(record: Rehearsal, tried: _Tried) -> dict[str, t.Any]:

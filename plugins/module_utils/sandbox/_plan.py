@@ -65,7 +65,7 @@ class PlannedStatement:
 class Plan:
     """What a migration would do. ``state_changed``: the runner's own tables whose contents changed; ``failed``: what the server refused.
 
-    ``objects``: of the sandbox, before and after; ``again``: what a second run of the same runner would still change there;
+    ``objects``: of the sandbox, before and after; ``again``: what a second run of the same runner would still change there, ``settled``: that it ended well and changed nothing;
     ``left_open``: what it did in a transaction that it never ended; ``runner``: the image's id, and the command.
     """
 
@@ -79,6 +79,7 @@ class Plan:
     again: tuple[PlannedStatement, ...] = ()
     left_open: tuple[str, ...] = ()
     runner: tuple[str, ...] = ()
+    settled: bool = False
 
     @property
     def change(self) -> Difference:
@@ -168,7 +169,9 @@ def plan_in(
     if twice and not plan.empty and found.outcome.rc == 0:
         with sandbox.session() as connection:
             forget(connection)
-        plan = replace(plan, again=_wanted_again(_run(operation, sandbox, runner, names, timeout, phase, "-again")))
+        second = _run(operation, sandbox, runner, names, timeout, phase, "-again")
+        again = _wanted_again(second)
+        plan = replace(plan, again=again, settled=not again and second.outcome.rc == 0)
     return plan
 
 

@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
 
 #: Chromium as Debian has it; nothing of its own goes over the network.
 BROWSER = "/usr/bin/chromium"
@@ -42,6 +43,12 @@ class Seen:
         self.pictures: dict[tuple[str, int], bytes] = {}
 
 
+def lacking(page: Page) -> list[str]:
+    """What axe-core (https://github.com/dequelabs/axe-core) finds: contrast, headings, names of what can be used and so on."""
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {rule['help']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
+
 def look_at(browser: Browser, path: Path, opened: bool = True) -> Seen:
     """Opens a page on a telephone and on a desk, light and dark, offline; whatever a page must not do fails here.
 
@@ -63,6 +70,8 @@ def look_at(browser: Browser, path: Path, opened: bool = True) -> Seen:
             assert requests == [path.as_uri()]
             assert page.evaluate("document.documentElement.scrollWidth") <= width, "it would have to be moved sideways"
             assert page.title() and page.locator("main").is_visible()
+            missing = lacking(page)
+            assert not missing, missing
             seen.hosts = page.locator("summary .host").all_inner_texts()
             seen.pictures[scheme, width] = page.screenshot(full_page=True)
             page.close()

@@ -483,6 +483,7 @@ def test_afterwards_the_truth_is_told(stage: Stage) -> None:
     result = stage.migrate()
     assert result.facts["afterwards"] == {
         "again": True,
+        "settled": False,
         "invalid_indexes": [],
         "unvalidated": ["ALTER TABLE users VALIDATE CONSTRAINT fk;"],
         "analyzed": ["public.users"],
