@@ -60,7 +60,7 @@ def test_a_migration_is_rehearsed_measured_and_then_done(
     entry = journal(stack, production)[-1]
     assert (entry["operation"], entry["rehearsed"], entry["backup"]) == ("rehearse", "passed", proved)
     assert record(stack, production)["plan_fingerprint"] == result["plan"]["fingerprint"]
-    [page] = tmp_path.glob("*.html")
+    [page] = tmp_path.glob("*-rehearsal.html")
     look_at(browser, page)
     assert "Rehearsal" in page.read_text(encoding="utf-8")
 
@@ -74,11 +74,17 @@ def test_a_migration_is_rehearsed_measured_and_then_done(
     assert {gate["name"]: gate["state"] for gate in done.result()["gates"]} == {"rehearsed": "passed", "compatible": "passed"}
 
 
-def test_what_only_some_rows_have_stops_it_there(proved: str, controller: Controller, stack: Stack, production: Server) -> None:
+def test_what_only_some_rows_have_stops_it_there(
+    proved: str, controller: Controller, stack: Stack, production: Server, tmp_path: Path, browser: Browser
+) -> None:
     variables = psql(stack, production, "ALTER TABLE users ADD CONSTRAINT short CHECK (length(name) < 3)")
     before = production.dump()
-    failed = controller.run("rehearse", "-l", "production", **variables)
+    failed = controller.run("rehearse", "-l", "production", dbops_report_dir=str(tmp_path), **variables)
     assert not failed.ok and "Traceback" not in failed.output
+    [page] = tmp_path.glob("*-rehearsal.html")
+    look_at(browser, page)
+    text = page.read_text(encoding="utf-8")
+    assert "not passed" in text and "is violated by some row" in text and "nothing to do" not in text
     assert f"The migration fails on the rows of backup '{proved}'" in failed.message
     assert "is violated by some row" in failed.message and "The database itself was not touched" in failed.message
     assert production.dump() == before and left_behind(stack) == []
@@ -96,6 +102,7 @@ def test_a_version_that_runs_now_and_does_not_work_afterwards_is_found(
     variables = {
         **psql(stack, production, "ALTER TABLE users RENAME COLUMN name TO full_name"),
         "dbops_rehearse_smoke": ["/app/backend seed 1"],
+        "dbops_rehearse_health_timeout": 3,
     }
     rehearsed = controller.run("rehearse", "-l", "production", **variables)
     assert rehearsed.ok, rehearsed.output

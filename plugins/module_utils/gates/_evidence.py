@@ -159,7 +159,7 @@ def _rehearsed(asked: Asked) -> Gate:
         return Gate("rehearsed", FAILED, "This migration was not rehearsed: the last rehearsal, if any, was of another one.", line)
     if record.state != REHEARSAL_PASSED:
         return Gate("rehearsed", FAILED, "Its rehearsal at %s failed: %s" % (record.at, " ".join(record.exceeded)), line)
-    if not record.proved or record.server_identifier != asked.operation.server.identifier:
+    if not _is_ours(asked, record):
         evidence = "It was rehearsed on backup '%s', which is not a proved one of this server." % record.backup
         return Gate("rehearsed", FAILED, evidence, line)
     hours = float(asked.told.get("hours", _REHEARSAL_HOURS))
@@ -177,6 +177,10 @@ def _rehearsed(asked: Asked) -> Gate:
     return Gate("rehearsed", FAILED, evidence, "Type: ansible-playbook backup.yml -l %s, then verify_backups.yml, then rehearse.yml" % host)
 
 
+def _is_ours(asked: Asked, record: Rehearsal) -> bool:
+    return record.proved and record.server_identifier == asked.operation.server.identifier
+
+
 def _last_rehearsal(asked: Asked) -> Rehearsal | None:
     """Where it was of this very migration."""
     record = read_rehearsal(asked.operation.archive.folder, asked.operation.database)
@@ -188,14 +192,15 @@ def _compatible(asked: Asked) -> Gate:
     if _nothing_to_lose(asked.plan):
         return Gate("compatible", NOT_APPLICABLE, "The database has no table yet.")
     record, line = _last_rehearsal(asked), "Type: ansible-playbook rehearse.yml -l %s" % _host(asked.operation)
-    if record is None:
+    if record is None or not _is_ours(asked, record):
         return Gate("compatible", FAILED, "Whether the version that runs now works with the new schema was not tried.", line)
-    running = asked.operation.target.backend().image_id
-    tried = [version for version in record.versions if version.image_id == running]
-    if not tried:
+    target = asked.operation.target
+    running = {container.image_id for container in (*target.backends, target.backend()) if container.in_service}
+    tried = [version for version in record.versions if version.image_id in running]
+    if not tried or running - {version.image_id for version in tried}:
         return Gate("compatible", FAILED, "The rehearsal at %s has tried another version than the one that runs now." % record.at, line)
-    evidence = "With the new schema '%s' %s. %s" % (tried[0].image, _STATES[tried[0].state], tried[0].evidence)
-    if tried[0].state == WORKS:
+    evidence = " ".join("With the new schema '%s' %s. %s" % (item.image, _STATES[item.state], item.evidence) for item in tried)
+    if all(version.state == WORKS for version in tried):
         return Gate("compatible", PASSED, evidence)
     line = "Deploy the new version at once after the migration and overrule this gate, or migrate in two steps: first what both versions can use."
     return Gate("compatible", FAILED, evidence, line)

@@ -31,6 +31,9 @@ if t.TYPE_CHECKING:
 #: Seconds between two looks.
 INTERVAL = 0.1
 
+#: Seconds after which a cancel has not helped.
+_PATIENCE = 1.0
+
 #: Seconds that the runner's sessions may take to end when the runner has ended.
 END_SECONDS = 30.0
 
@@ -91,6 +94,10 @@ class Queue:
     most: int = 0
     seconds: float = 0.0
 
+    def and_then(self, later: Queue) -> Queue:
+        """Of two runs, one after the other."""
+        return Queue(max(self.most, later.most), self.seconds + later.seconds)
+
     def __str__(self) -> str:
         return "%s waited behind it at the same time, %s in all" % (count_text(self.most, "session"), duration_text(self.seconds))
 
@@ -116,6 +123,7 @@ class Watchdog:
         self._begun = time.monotonic()
         self._looked = self._begun
         self._since: dict[tuple[int, t.Any], float] = {}
+        self._asked_to_end: dict[tuple[int, t.Any], float] = {}
         self._locks = Spans(INTERVAL)
         self.cancelled: list[str] = []
         self.long_holds: dict[int, str] = {}
@@ -192,18 +200,27 @@ class Watchdog:
         for pid in {pid for _waiter, ahead in behind for pid in ahead} & set(holders):
             begun, idle = holders[pid]
             seconds = now - self._since[pid, begun]
-            if self._limits.hold and seconds > self._limits.hold and pid not in self.long_holds:
-                self._note_long_hold(pid, seconds, len(waiting), idle)
+            if not self._limits.hold or seconds <= self._limits.hold:
+                continue
+            if pid not in self.long_holds:
+                self.long_holds[pid] = "It has held a lock for more than %s while %s waited (dbops_migrate_lock_hold_max)" % (
+                    duration_text(seconds),
+                    count_text(len(waiting), "session"),
+                )
+            if self._limits.end:
+                self._end_hold(pid, begun, idle, now)
 
-    def _note_long_hold(self, pid: int, seconds: float, waiting: int, idle: bool) -> None:
-        """Where it has to end: what is at work is cancelled; what waits for its client has nothing that could be."""
-        self.long_holds[pid] = "It has held a lock for more than %s while %s waited (dbops_migrate_lock_hold_max)" % (
-            duration_text(seconds),
-            count_text(waiting, "session"),
-        )
-        statement = "SELECT pg_terminate_backend(%s)" if idle else "SELECT pg_cancel_backend(%s)"
-        if self._limits.end and rows(self._connection, statement, (pid,))[0][0]:
-            self.ended_long_hold = True
+    def _end_hold(self, pid: int, begun: t.Any, idle: bool, now: float) -> None:
+        """What is at work is cancelled. What waits for its client has nothing that could be, and a cancel may come too late: then its session
+        ends."""
+        asked = self._asked_to_end.setdefault((pid, begun), now)
+        if now == asked and not idle:
+            done = rows(self._connection, "SELECT pg_cancel_backend(%s)", (pid,))[0][0]
+        elif now == asked or now - asked > _PATIENCE:
+            done = rows(self._connection, "SELECT pg_terminate_backend(%s)", (pid,))[0][0]
+        else:
+            return
+        self.ended_long_hold = self.ended_long_hold or bool(done)
 
     def _cancel_waits(self, seconds: float) -> None:
         for pid, query, blockers in rows(self._connection, _WAITING, (*self._whose, seconds)):

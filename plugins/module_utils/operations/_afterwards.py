@@ -59,8 +59,8 @@ class ReallyHeld:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """``again``: whether a second run would change something, ``settled``: that it would not, and ends well; ``unvalidated``, ``to_analyze``: statements that are left to do; ``sequences``:
-    sentences about those that stand lower than before; ``slowest``: seconds and text."""
+    """``again``: whether a second run would change something, ``settled``: that it would not, and ends well; ``unvalidated``, ``to_analyze``:
+    statements that are left to do; ``sequences``: sentences about those that stand lower than before; ``slowest``: seconds and text."""
 
     again: bool
     settled: bool
@@ -129,6 +129,7 @@ def look_afterwards(operation: Operation, planned: Planned, watched: Watched, be
     with operation.session() as connection:
         if analyze and wanted:
             execute(connection, "SET lock_timeout = '5s'")
+            execute(connection, "SET statement_timeout = '5min'")
             analyzed = [name for name in wanted if _analyze(connection, name)]
         unvalidated = [statement for (statement,) in rows(connection, _UNVALIDATED)]
         invalid = _vitals.invalid_indexes(connection)

@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits, Queue
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._afterwards import Afterwards, Before, look_afterwards, state_before
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import (
@@ -133,7 +133,8 @@ def migrate(operation: Operation, options: MigrationOptions) -> Result:
     refused = run.watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
     facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
-    afterwards = _look_afterwards(operation, planned, run.watched, before, options.analyze)
+    with operation.after("Database '%s' had been migrated as planned before that. %s" % (operation.database, _way_back(operation, backup))):
+        afterwards = _look_afterwards(operation, planned, run.watched, before, options.analyze)
     facts["afterwards"] = afterwards.facts() if afterwards else {}
     without = went_without(operation, planned, approved, options.approval)
     facts["approval"] = approval_facts(without, approved, options.approval.reason)
@@ -152,7 +153,16 @@ def _look_afterwards(operation: Operation, planned: Planned, watched: Watched, b
 
 
 def require_sensible(locks: LockOptions) -> None:
-    """:raises DbopsError: for a limit that would end every wait at once."""
+    """:raises DbopsError: for a limit that would end every wait at once, or that is none."""
+    for name, number in (
+        ("lock_retries", locks.retries),
+        ("lock_pause", locks.pause),
+        ("lock_deadline", locks.deadline),
+        ("lock_hold_max", locks.limits.hold),
+        ("blocker_max_age", locks.blocker_max_age),
+    ):
+        if number < 0:
+            raise DbopsError("dbops_migrate_%s is a number from 0 on, not %g." % (name, number))
     if locks.limits.wait is None or locks.limits.wait <= 0:
         raise DbopsError("The lock timeout has to be more than 0 seconds (dbops_migrate_lock_timeout).")
 
@@ -234,13 +244,15 @@ def apply(operation: Operation, plan: Plan, runner: Runner, options: MigrationOp
             "The schema of database '%s' changed while the migration was being planned: run this again. Nothing was migrated."
             % operation.database
         )
-    begun, attempt, locks = time.monotonic(), 0, options.locks
+    begun, attempt, locks, queue = time.monotonic(), 0, options.locks, Queue()
     while True:
         attempt += 1
         operation.enter("migrate: run")
         started = time.monotonic()
         try:
             watched = run_watched(operation, runner, "migrate-%d" % attempt, options.planning.timeout, locks.limits)
+            queue = queue.and_then(watched.queue)
+            watched = replace(watched, queue=queue)
             outcome, waits = watched.outcome, watched.waits
             seconds = time.monotonic() - started
             after = _read(operation)

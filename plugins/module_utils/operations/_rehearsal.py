@@ -20,7 +20,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     command_of,
     failure_of,
     find_runner,
-    last_lines,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import require_key
@@ -34,7 +33,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._plannin
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._rehearsal_options import NEWEST_PROVED, RehearsalOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import TAKEN, Restored, measured, open_restored
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _record
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed, comparable
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed, comparable, digest
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import INTERVAL, Samples, sampled
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Smoke, Version, try_version
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
@@ -44,6 +43,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured impo
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_in
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
+from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
@@ -55,26 +55,31 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._timestamps im
 #: What decides how long statements take, taken over from the real server.
 _ITS_SETTINGS = (
     *("work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers", "max_parallel_workers", "max_worker_processes"),
+    *("shared_buffers", "effective_cache_size", "hash_mem_multiplier"),
     *("max_wal_size", "checkpoint_timeout", "wal_compression", "random_page_cost", "effective_io_concurrency"),
 )
 
 
-#: Which part of a container's memory one of these may be.
-_PARTS = {"maintenance_work_mem": 4, "work_mem": 16}
+#: Which part of a container's memory one of these may be, and its unit in bytes.
+_PARTS = {"maintenance_work_mem": (4, 1024), "work_mem": (16, 1024), "shared_buffers": (4, 8192)}
+
+#: How long each statement took, and what is at work, in full.
+_TOLD_IN_FULL = ("log_duration=on", "track_activity_query_size=1048576")
 
 #: What a server says that gave up, and not the migration.
 _GAVE_UP = re.compile(r"was terminated by signal|PANIC:|No space left on device|out of memory")
 
-#: What PostgreSQL adds to a sentence, and a runner repeats: values of rows.
-_OF_ROWS = re.compile(r"\b(?:DETAIL|CONTEXT):.*|Failing row contains.*")
-_VALUE = re.compile(r': "[^"]*"$')
+#: What a sentence of the server's quotes: a name, or a value.
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"?')
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """What was seen: the plan as it came to be on the restored rows, the samples, the versions, seconds of each part."""
+    """What was seen: the plan as it came to be on the restored rows, without their values, and digests of its statements as they were; the
+    samples, the versions, seconds of each part."""
 
     plan: Plan
+    digests: tuple[str, ...]
     samples: Samples
     versions: tuple[Version, ...]
     parts: dict[str, float]
@@ -98,7 +103,7 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
     operation.enter("rehearse: checksums")
     verify_files(backup)
     tried = _try(operation, backup, runner, server, options)
-    trouble = tried.samples.stopped or failure_of(runner, tried.plan.outcome, options.planning.timeout, LIMIT)
+    trouble = failure_of(runner, tried.plan.outcome, options.planning.timeout, LIMIT)
     if trouble:
         raise _failed(operation, backup, runner, tried, trouble)
     operation.enter("rehearse: judge")
@@ -106,7 +111,9 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
         assessment = assess(connection, tried.plan, first, accepted, seconds=0, measured=_measured(backup, tried))
         live = shape(read_snapshot(connection))
     exceeded = (*_lost(tried.plan), *_exceeded(tried, assessment, options))
-    record = _written(operation, backup, runner, tried, exceeded)
+    record = _recorded(operation, backup, runner, tried, exceeded)
+    if not tried.plan.empty or exceeded:  # else it would replace that of a migration
+        _write(operation, record)
     planned = Planned(tried.plan, runner, assessment)
     told = _told_of(planned, record, backup)
     if shape(tried.plan.before) != live:
@@ -152,15 +159,17 @@ def _server(operation: Operation, backup: Backup, options: RehearsalOptions) -> 
         raise DbopsError("Database '%s' is one that every server has: it cannot be restored beside itself." % backup.manifest.database)
     plan = _proof_server.plan_server(operation, backup.manifest, options.limits)
     found = rows(operation.maintenance, "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(_ITS_SETTINGS),))
-    settings = (*plan.machine.options, *_within(plan.machine.memory, found), *LOG_OPTIONS, "log_duration=on")
-    machine = replace(plan.machine, aliases=operation.target.container.hostnames, options=settings, durable=True)
+    settings = (*plan.machine.options, *_within(plan.machine.memory, found), *LOG_OPTIONS, *_TOLD_IN_FULL)
+    shared = "%dk" % (plan.machine.memory // 1024 // 2)
+    machine = replace(plan.machine, aliases=operation.target.container.hostnames, options=settings, durable=True, shared_memory=shared)
     return replace(plan, machine=machine)
 
 
 def _within(memory: int, settings: t.Sequence[tuple[str, str]]) -> t.Iterator[str]:
-    """The real server's settings (memory in kB), no larger than a container of ``memory`` bytes can have."""
+    """The real server's settings, no larger than a container of ``memory`` bytes can have."""
     for name, text in settings:
-        most = memory // 1024 // _PARTS[name] if name in _PARTS else 0
+        part, unit = _PARTS.get(name, (1, memory or 1))
+        most = memory // part // unit if name in _PARTS else 0
         yield "%s=%s" % (name, min(int(text), most) if most else text)
 
 
@@ -185,34 +194,43 @@ def _no_facts() -> dict[str, t.Any]:
 def _try(operation: Operation, backup: Backup, runner: Runner, server: _proof_server.Plan, options: RehearsalOptions) -> _Tried:
     parts: dict[str, float] = {}
     samples = Samples()
+    digests: tuple[str, ...] = ()
     with open_restored(operation, backup, server, options.jobs, "rehearse", parts, as_when_used=True) as restored:
         if restored.failures:
             raise DbopsError(
                 "Backup '%s' did not come back as it was made, so nothing was rehearsed on it: %s"
                 % (backup.manifest.id, restored.failures[0])
             )
-        running = _running(operation, runner)
         operation.enter("rehearse: running version")
+        running = _running(operation, runner)
         with measured(parts, "versions"):
-            without = try_version(operation, restored.sandbox, running, "running", options.smoke)
+            without = [try_version(operation, restored.sandbox, version, "running", options.smoke) for version in running]
         try:
             plan = _migrate(operation, restored, runner, options, samples)
         except ServerError as error:
-            _require_server(operation, restored)
+            _require_server(operation, restored, samples)
             raise error from None
-        if plan.outcome.rc and not samples.stopped:
-            _require_server(operation, restored)
+        if plan.outcome.rc:
+            _require_server(operation, restored, samples)
+        if plan.change and not plan.statements:
+            raise DbopsError(
+                "What the migration did could not be read in the throwaway server's log, so nothing is known of it: run this again."
+            )
+        digests = tuple(digest(operation.run_id, statement) for statement in plan.statements)
         versions: tuple[Version, ...] = ()
-        if not samples.stopped and plan.outcome.rc == 0:
+        if plan.outcome.rc == 0:
             operation.enter("rehearse: versions")
             with measured(parts, "versions_after"):
                 versions = _versions(operation, restored, running, runner, without, options.smoke)
-    return _Tried(plan, samples, versions, parts)
+    return _Tried(_without_rows(plan), digests, samples, versions, parts)
 
 
-def _running(operation: Operation, runner: Runner) -> Runner:
-    """The version that runs now, whichever is to come."""
-    return find_runner(operation.docker, runner.container, runner.argv, "")
+def _running(operation: Operation, runner: Runner) -> list[Runner]:
+    """The versions that run now, whichever is to come; the first is that of the runner's container."""
+    serving = [container for container in operation.target.backends if container.in_service and container.id != runner.container.id]
+    found = {container.image_id: container for container in (*serving, runner.container)}
+    own = found.pop(runner.container.image_id)
+    return [find_runner(operation.docker, container, runner.argv, "") for container in (own, *found.values())]
 
 
 def _migrate(operation: Operation, restored: Restored, runner: Runner, options: RehearsalOptions, samples: Samples) -> Plan:
@@ -226,54 +244,86 @@ def _migrate(operation: Operation, restored: Restored, runner: Runner, options: 
         sampled,
         restored.sandbox,
         samples,
-        lambda: _proof_server.free_space(folder),
+        lambda: None if restored.in_memory else _proof_server.free_space(folder),
         lambda: operation.docker.remove("container", container),
     )
     plan = plan_in(operation, restored.sandbox, before, runner, names, options.planning.timeout, phase="rehearse", watch=watch)
-    if plan.change and not plan.statements:
-        raise DbopsError(
-            "What the migration did could not be read in the throwaway server's log, so nothing is known of it: run this again."
-        )
-    return _without_rows(as_shown(operation, plan))
+    return as_shown(operation, plan)
 
 
 def _without_rows(plan: Plan) -> Plan:
-    """What is told and written down holds no values of rows."""
-    failed = (replace(item, sql=without_literals(item.sql), error=_VALUE.sub(': "?"', item.error)) for item in plan.failed)
-    outcome = replace(plan.outcome, stdout=_OF_ROWS.sub("", plan.outcome.stdout), stderr=_OF_ROWS.sub("", plan.outcome.stderr))
+    """What is told and written down holds no values of rows. What the runner itself has said may hold any, so it is not told at all."""
+    names = {word.lower() for objects in plan.objects for word in _names(objects)}
+    failed = (replace(item, sql=without_literals(item.sql), error=_without_values(item.error, item.sql, names)) for item in plan.failed)
     statements = (replace(statement, sql=comparable(statement)) for statement in plan.statements)
-    return replace(plan, statements=tuple(statements), failed=tuple(failed), outcome=outcome)
+    return replace(
+        plan,
+        statements=tuple(statements),
+        failed=tuple(failed),
+        outcome=replace(plan.outcome, stdout="", stderr=""),
+        left_open=tuple(map(without_literals, plan.left_open)),
+    )
 
 
-def _require_server(operation: Operation, restored: Restored) -> None:
-    """:raises EngineError: where it was the throwaway server that gave up, which says nothing about the migration."""
+def _names(objects: Objects) -> t.Iterator[str]:
+    """Of everything that there is, as far as a sentence of the server's may quote it."""
+    for known in (objects.relations.values(), objects.indexes.values(), objects.types.values()):
+        yield from (item.name.rpartition(".")[2].strip('"') for item in known)
+    yield from (column.name for column in objects.columns.values())
+    yield from (constraint.name for constraint in objects.constraints.values())
+    yield from objects.schemas.values()
+
+
+def _without_values(error: str, statement: str, names: t.Collection[str]) -> str:
+    """A quoted word stays where it is the name of something, or stands in the statement as one."""
+    said = without_literals(statement).lower()
+
+    def kept(match: re.Match[str]) -> str:
+        word = match.group(1).lower()
+        return match.group() if word in names or (word and re.search(r"(?<!\w)%s(?!\w)" % re.escape(word), said)) else '"?"'
+
+    return _QUOTED.sub(kept, error)
+
+
+def _require_server(operation: Operation, restored: Restored, samples: Samples) -> None:
+    """:raises EngineError: where it was the throwaway server that gave up, or the disk, which says nothing about the migration."""
+    if samples.stopped:
+        raise EngineError(
+            "The rehearsal was ended, which says nothing about the migration: %s. Free some there, or let it be restored in memory: -e"
+            " dbops_rehearse_place=memory" % samples.stopped
+        )
     log = operation.docker.logs(restored.sandbox.container.id)
     said = next((line for line in log.splitlines() if _GAVE_UP.search(line) and "|LOG:  statement" not in line), "")
     if said:
         raise EngineError(
             "The throwaway server gave up, which says nothing about the migration: %s. Give it more room: -e dbops_rehearse_memory=8g, or -e"
-            " dbops_rehearse_place=disk" % _OF_ROWS.sub("", said.rpartition("|")[2]).strip().rstrip(".")
+            " dbops_rehearse_place=disk" % said.rpartition("|")[2].strip().rstrip(".")
         )
 
 
 def _versions(
-    operation: Operation, restored: Restored, running: Runner, runner: Runner, without: Version, smoke: Smoke
+    operation: Operation,
+    restored: Restored,
+    running: t.Sequence[Runner],
+    runner: Runner,
+    without: t.Sequence[Version],
+    smoke: Smoke,
 ) -> tuple[Version, ...]:
-    """The version that runs now with the schema that comes, and the version that comes. One that does not get well with the schema of now
+    """The versions that run now with the schema that comes, and the version that comes. One that does not get well with the schema of now
     either lacks something else in there, so nothing is known of it."""
     found = []
-    for name, version in (("running", running), ("new", runner)):
-        if name == "new" and version.image_id == running.image_id:
-            continue
-        tried = try_version(operation, restored.sandbox, version, name, smoke)
-        if tried.state == FAILS and without.state == FAILS:
-            why = (
-                "It does not get well there before the migration either, where nothing but its database can be reached: %s"
-                % without.evidence
-            )
-            tried = replace(tried, state=UNKNOWN, evidence=why)
-        found.append(tried)
+    for version, before in zip(running, without):
+        found.append(_judged(try_version(operation, restored.sandbox, version, "running", smoke), before))
+    if runner.image_id not in {version.image_id for version in running}:
+        found.append(_judged(try_version(operation, restored.sandbox, runner, "new", smoke), without[0]))
     return tuple(found)
+
+
+def _judged(tried: Version, before: Version) -> Version:
+    if tried.state != FAILS or before.state != FAILS:
+        return tried
+    why = "A version that runs now does not get well there before the migration either, where nothing but its database can be reached: %s"
+    return replace(tried, state=UNKNOWN, evidence=why % before.evidence)
 
 
 # --- what it means --------------------------------------------------------------------------------------------------------
@@ -302,6 +352,10 @@ def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) 
             "It took %s, %s are allowed (dbops_rehearse_max_seconds)."
             % (duration_text(tried.samples.seconds), duration_text(options.max_seconds))
         )
+    if options.max_lock_seconds and tried.samples.trouble:
+        found.append(
+            "Its locks could not be seen to the end (%s), so nothing is known of dbops_rehearse_max_lock_seconds." % tried.samples.trouble
+        )
     if options.max_lock_seconds:
         found += [
             "Table %s was locked for %s, %s are allowed (dbops_rehearse_max_lock_seconds)."
@@ -328,26 +382,25 @@ def _longest(tried: _Tried, assessment: Assessment) -> dict[str, float]:
 
 def _failed(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, trouble: str) -> DbopsError:
     """The very reason why it was rehearsed. It is written down too, so that no gate takes an older one for it."""
-    record = _written(operation, backup, runner, tried, (trouble,))
+    record = _recorded(operation, backup, runner, tried, (trouble + ".",))
+    _write(operation, record)
     refused = tried.plan.swallowed
     return DbopsError(
-        "The migration fails on the rows of backup '%s': %s.%s It says: %s. The database itself was not touched. What only some rows have"
-        " stops it there as it would here: mend them or the migration, then rehearse again."
-        % (
-            backup.manifest.id,
-            trouble,
-            " The server refused %s." % refused.rstrip(".") if refused else "",
-            operation.redactor.text(last_lines(tried.plan.outcome)).rstrip(".") or "(nothing)",
-        ),
-        output=tried.plan.outcome.output,
+        "The migration fails on the rows of backup '%s': %s. The server refused %s. The database itself was not touched. What only some rows"
+        " have stops it there as it would here: mend them or the migration, then rehearse again. What the runner said is not shown, since it may"
+        " hold values of rows." % (backup.manifest.id, trouble, refused.rstrip(".") or "nothing"),
         **_all_facts(Planned(tried.plan, runner, Assessment()), record, tried),
     )
 
 
-def _written(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, exceeded: tuple[str, ...]) -> Rehearsal:
+def _write(operation: Operation, record: Rehearsal) -> None:
+    _record.write_rehearsal(operation.archive.folder, record, operation.work_folder("rehearsal"))
+
+
+def _recorded(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, exceeded: tuple[str, ...]) -> Rehearsal:
     plan, samples = tried.plan, tried.samples
     before, after = plan.objects
-    record = Rehearsal(
+    return Rehearsal(
         state=_record.FAILED if exceeded else _record.PASSED,
         at=timestamp(utc_now()),
         run_id=operation.run_id,
@@ -363,7 +416,7 @@ def _written(operation: Operation, backup: Backup, runner: Runner, tried: _Tried
         image_id=plan.runner[0],
         runner=plan.runner[1:],
         seconds=round(samples.seconds, 3),
-        statements=tuple(Timed(statement.sql, statement.seconds) for statement in plan.statements),
+        statements=tuple(Timed(item.sql, item.seconds, digested) for item, digested in zip(plan.statements, tried.digests)),
         locks=_lock_times(tried),
         rewritten=tuple(sorted(_rewritten(before, after))),
         versions=tried.versions,
@@ -375,8 +428,6 @@ def _written(operation: Operation, backup: Backup, runner: Runner, tried: _Tried
         not_seen=samples.trouble,
         parts=tried.parts,
     )
-    _record.write_rehearsal(operation.archive.folder, record, operation.work_folder("rehearsal"))
-    return record
 
 
 def _rewritten(before: t.Any, after: t.Any) -> t.Iterator[str]:

@@ -47,6 +47,7 @@ class Restored:
     version: str
     failures: tuple[str, ...] = ()
     remark: str = ""
+    in_memory: bool = False
 
 
 @contextlib.contextmanager
@@ -93,7 +94,7 @@ def open_restored(
         operation.enter(phase + ": restore")
         with measured(seconds, "restore"):
             failures, remark = _load(operation, sandbox, tools, backup, new, plan, jobs)
-        yield Restored(sandbox, new, tools.identity.version, failures, remark)
+        yield Restored(sandbox, new, tools.identity.version, failures, remark, plan.machine.in_memory)
 
 
 def _new_database(sandbox: Sandbox, manifest: Manifest, without_settings: t.Callable[[str], bool]) -> NewDatabase:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -26,10 +27,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Timed:
-    """A statement, masked as it is shown, and the seconds that the server worked on it; ``None`` where its log did not tell."""
+    """A statement, masked as it is shown, and the seconds that the server worked on it; ``None`` where its log did not tell. ``digest``: of what
+    was really sent, with the run's id, so that another one is not taken for it."""
 
     sql: str
     seconds: float | None
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,23 +99,29 @@ class Rehearsal:
         wanted = fingerprint(shape(plan.before)), fingerprint(shape(plan.after)), plan.runner[0], plan.runner[1:]
         if (self.shape_before, self.shape_after, self.image_id, self.runner) != wanted:
             return False
-        tried = {timed.sql for timed in self.statements}
-        return all(comparable(statement) in tried for statement in plan.statements if statement.kind != "state")
+        tried = {timed.digest for timed in self.statements}
+        return all(digest(self.run_id, statement) in tried for statement in plan.statements if statement.kind != "state")
 
     def seconds_of(self, plan: Plan) -> tuple[float | None, ...]:
-        """What each statement of a plan took, by its place where they are the same ones, else by its text."""
+        """What each statement of a plan took, by its place where they are the same ones, else by its text: all that were sent alike together."""
         texts = [comparable(statement) for statement in plan.statements]
         if [timed.sql for timed in self.statements] == texts:
             return tuple(timed.seconds for timed in self.statements)
-        known: dict[str, float | None] = {}
+        known: dict[str, float] = {}
         for timed in self.statements:
-            known.setdefault(timed.sql, timed.seconds)
-        return tuple(known.get(text) for text in texts)
+            if timed.seconds is not None:
+                known[timed.sql] = known.get(timed.sql, 0.0) + timed.seconds
+        return tuple(known[text] / texts.count(text) if text in known else None for text in texts)
 
 
 def comparable(statement: PlannedStatement) -> str:
     """A statement as it is written down. What writes rows is without its values: on real rows they are somebody's."""
     return statement.sql if statement.kind == "schema" else without_literals(statement.sql)
+
+
+def digest(run_id: str, statement: PlannedStatement) -> str:
+    """64 hexadecimal digits."""
+    return hashlib.sha256(("%s %s" % (run_id, statement.sql)).encode()).hexdigest()
 
 
 def file_name(database: str) -> str:

@@ -68,7 +68,7 @@ def smoke_commands(given: t.Sequence[t.Any]) -> tuple[tuple[str, ...], ...]:
 def try_version(operation: Operation, sandbox: Sandbox, runner: Runner, name: str, smoke: Smoke) -> Version:
     """Start it as the backend's container was started, in the sandbox's network, and remove it again.
 
-    :param name: ``running`` or ``new``, for names and messages.
+    :param name: ``running`` or ``new``.
     """
     docker = operation.docker
     known = Version(name, runner.image, runner.image_id, UNKNOWN, "")
@@ -111,8 +111,12 @@ def _gone(docker: Docker, container: Container) -> str:
 
 
 def _ask(operation: Operation, container: Container, known: Version, smoke: Smoke) -> Version:
+    deadline = time.monotonic() + smoke.seconds
     for command in smoke.commands:
         outcome = operation.docker.exec(container.id, command, timeout=_SMOKE_SECONDS)
+        while outcome.rc != 0 and not outcome.timed_out and time.monotonic() < deadline:  # it may be about to listen
+            time.sleep(0.2)
+            outcome = operation.docker.exec(container.id, command, timeout=_SMOKE_SECONDS)
         if outcome.timed_out or outcome.rc != 0:
             said = " ".join(outcome.output.split())[-300:] or "nothing"
             why = "did not end within %d s" % _SMOKE_SECONDS if outcome.timed_out else "ended with %d" % outcome.rc

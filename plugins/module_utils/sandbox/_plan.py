@@ -43,6 +43,10 @@ if t.TYPE_CHECKING:
 _NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
+#: What is entered while a runner works.
+_Watch = t.Callable[[], t.ContextManager[t.Any]]
+
+
 @dataclass(frozen=True)
 class PlannedStatement:
     """One statement that the runner executed, as it was sent. ``rewrites``: tables whose files are written anew, under lock.
@@ -65,8 +69,8 @@ class PlannedStatement:
 class Plan:
     """What a migration would do. ``state_changed``: the runner's own tables whose contents changed; ``failed``: what the server refused.
 
-    ``objects``: of the sandbox, before and after; ``again``: what a second run of the same runner would still change there, ``settled``: that it ended well and changed nothing;
-    ``left_open``: what it did in a transaction that it never ended; ``runner``: the image's id, and the command.
+    ``objects``: of the sandbox, before and after; ``again``: what a second run of the same runner would still change there, ``settled``: that it
+    ended well and changed nothing; ``left_open``: what it did in a transaction that it never ended; ``runner``: the image's id, and the command.
     """
 
     statements: tuple[PlannedStatement, ...]
@@ -144,7 +148,7 @@ def plan_in(
     timeout: float,
     twice: bool = False,
     phase: str = "plan",
-    watch: t.Callable[[], t.ContextManager[t.Any]] = contextlib.nullcontext,
+    watch: _Watch = contextlib.nullcontext,
 ) -> Plan:
     """The same in a sandbox that is there, whose server logs as ``LOG_OPTIONS`` say.
 
@@ -153,8 +157,7 @@ def plan_in(
     with sandbox.session() as connection:
         objects = read_objects(connection)
         observe(connection)
-    with watch():
-        found = _run(operation, sandbox, runner, names, timeout, phase)
+    found = _run(operation, sandbox, runner, names, timeout, phase, watch=watch)
     plan = Plan(
         found.statements,
         before,
@@ -189,14 +192,22 @@ class _Found:
 
 
 def _run(
-    operation: Operation, sandbox: Sandbox, runner: Runner, names: t.Sequence[str], timeout: float, phase: str, more: str = ""
+    operation: Operation,
+    sandbox: Sandbox,
+    runner: Runner,
+    names: t.Sequence[str],
+    timeout: float,
+    phase: str,
+    more: str = "",
+    watch: _Watch = contextlib.nullcontext,
 ) -> _Found:
     with sandbox.session() as connection:
         state_before = _state_contents(connection, names)
         mark_begin(connection)
     operation.enter(phase + ": runner")
     container = "dbops-%s-%s%s" % (operation.run_id, phase, more)
-    outcome = run_in_sandbox(operation.docker, runner, container, operation.labels, sandbox.network, timeout)
+    with watch():
+        outcome = run_in_sandbox(operation.docker, runner, container, operation.labels, sandbox.network, timeout)
     operation.enter(phase + ": read")
     sandbox.end_sessions()
     with sandbox.session() as connection:

@@ -41,7 +41,8 @@ _OPTIONS = ("max_wal_size=8GB", "checkpoint_timeout=1h", "maintenance_work_mem=2
 class Limits:
     """Of a throwaway server. ``place``: ``memory``, ``disk`` or ``auto``; ``cpus``: processors, 0 is all; ``memory``: bytes, 0 is by the database's size.
 
-    ``variables``: what the names of those that set them begin with; ``room``: of the dumped database's size, what the copy may come to take.
+    ``variables``: what the names of those that set them begin with; ``room``: of the dumped database's size, what the copy may come to take;
+    ``spared``: bytes that have to stay free on a disk.
     """
 
     place: str = AUTO
@@ -49,6 +50,7 @@ class Limits:
     memory: int = 0
     variables: str = "dbops_verify"
     room: float = _ROOM
+    spared: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def plan_server(operation: Operation, manifest: Manifest, limits: Limits) -> Pla
     if in_memory:
         _require_memory(needed, limits)
     else:
-        _require_room(operation, needed, limits)
+        _require_room(operation, needed + limits.spared, limits)
     return Plan(
         Machine(
             image=image,

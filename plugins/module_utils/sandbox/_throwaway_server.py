@@ -71,6 +71,7 @@ class Machine:
     :param in_memory: whether databases lie in memory, at most ``room`` bytes of it (0: what the engine gives).
     :param memory: bytes that the container may use, ``cpus`` the processors; 0 is without limit.
     :param durable: whether it writes as a real server does, which is what takes the time there.
+    :param shared_memory: size of ``/dev/shm``, which parallel workers need.
     """
 
     image: Image
@@ -84,6 +85,7 @@ class Machine:
     memory: int = 0
     cpus: float = 0
     durable: bool = False
+    shared_memory: str = "256m"
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _server(operation: Operation, name: str, machine: Machine) -> OneShot:
         network=name,
         aliases=machine.aliases,
         tmpfs=(*(folder + _limit(machine, ":size=%d", _SERVER_FILES) for folder in _server_image.data_folders(machine.image)), _NO_SCRIPTS),
-        shm_size="256m",
+        shm_size=machine.shared_memory,
         memory=machine.memory,
         cpus=machine.cpus,
     )

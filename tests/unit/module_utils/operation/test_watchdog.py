@@ -162,6 +162,23 @@ def test_a_lock_that_is_held_too_long_while_others_wait_is_told_or_ended(end: bo
     assert len(connection.said("SELECT pg_terminate_backend(%s)")) == terminated
 
 
+def test_a_cancel_that_came_too_late_is_followed_by_the_end_of_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that was idle for a moment has lost nothing by it."""
+    monkeypatch.setattr(_watchdog, "_PATIENCE", 0.02)
+    connection = Watched(
+        {
+            "l.relation::bigint": HELD,
+            "wait_event_type": [(7, [42])],
+            "a.datname IS NOT NULL": PRESENT,
+            "pg_cancel_backend": [(True,)],
+            "SELECT pg_terminate_backend(%s)": [(True,)],
+        },
+        looks=30,
+    )
+    watch(connection, limits=LockLimits(1.5, hold=0.02, end=True))
+    assert len(connection.said("SELECT pg_cancel_backend(%s)")) == 1 and connection.said("SELECT pg_terminate_backend(%s)")
+
+
 def test_a_lock_that_nobody_waits_for_may_be_held() -> None:
     connection = Watched({"l.relation::bigint": HELD, "wait_event_type": [(7, [1])], "a.datname IS NOT NULL": PRESENT}, looks=20)
     assert watch(connection, limits=LockLimits(1.5, hold=0.01)).long_holds == {}

@@ -218,6 +218,10 @@ def test_a_lock_timeout_of_nothing_is_refused_before_the_plan(stage: Stage) -> N
     stage.plan = t.cast(t.Any, None)
     with pytest.raises(DbopsError, match="dbops_migrate_lock_timeout"):
         stage.migrate(locks=LockOptions(LockLimits(0)))
+    for wrong in (LockOptions(pause=-1), LockOptions(retries=-1), LockOptions(deadline=-1), LockOptions(LockLimits(1, hold=-1))):
+        with pytest.raises(DbopsError, match=r"is a number from 0 on"):
+            stage.migrate(locks=wrong)
+    assert stage.journal == []
 
 
 def test_a_schema_that_changed_meanwhile_is_planned_again(stage: Stage) -> None:

@@ -37,7 +37,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._rules import 
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Machine
-from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects, Relation
+from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Column, Objects, Relation
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import Failed
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, ServerError
@@ -59,7 +59,7 @@ RELATIONS = Objects(relations={9: Relation("public.users", "r", file=1)})
 REWRITTEN = Objects(relations={9: Relation("public.users", "r", file=2)})
 PLAN = Plan((ADD, FILL), BEFORE, AFTER, (), Outcome(0, "", ""), objects=(RELATIONS, REWRITTEN), runner=("sha256:backend", "migrate"))
 BACKEND = container(program=("/app/backend",))
-IMAGES = {name: Image(name, {}, (), {}) for name in ("sha256:backend", "sha256:new", "chat-backend:v2")}
+IMAGES = {name: Image(name, {}, (), {}) for name in ("sha256:backend", "sha256:worker", "sha256:new", "chat-backend:v2")}
 IMAGES["chat-backend:v2"] = IMAGES["sha256:new"]
 
 
@@ -74,6 +74,8 @@ class Stage:
         self.plan = PLAN
         self.failures: tuple[str, ...] = ()
         self.log = ""
+        self.stopped = self.unseen = ""
+        self.backends: tuple[t.Any, ...] = (BACKEND,)
         self.trouble: Exception | None = None
         self.locks = [Span(0.1, 2.2, "AccessExclusiveLock", 9), Span(0.1, 9.0, "ShareLock", 77)]
         self.versions: dict[str, list[Version]] = {}
@@ -115,6 +117,7 @@ class Stage:
 
     def _migrate(self, *_arguments: t.Any, watch: t.Any, **_options: t.Any) -> Plan:
         samples: Samples = watch.args[1]
+        samples.stopped, samples.trouble = self.stopped, self.unseen
         samples.seconds, samples.wal, samples.locks = 2.5, 4096, self.locks
         samples.statements = [Span(0.1, 1.6, ADD.sql), Span(1.6, 2.2, FILL.sql.replace("ann", "bob")), Span(2.2, 2.3, "COMMIT")]
         if self.trouble:
@@ -139,7 +142,7 @@ class Stage:
             {"SELECT 1 FROM pg_database": [(1,)], "FROM pg_settings": [("maintenance_work_mem", "16777216"), ("max_wal_size", "1024")]}
         )
         self.operation = operation(
-            self.folder, connection, docker, backends=(BACKEND,), risk=Risk.ASIDE, check_mode=check_mode, environment="production"
+            self.folder, connection, docker, backends=self.backends, risk=Risk.ASIDE, check_mode=check_mode, environment="production"
         )
         try:
             return rehearse(self.operation, RehearsalOptions(PlanningOptions(("ent",), image), **options))
@@ -188,6 +191,55 @@ def test_the_server_is_like_the_real_one_but_no_larger_than_its_container(stage:
     assert machine.durable and "log_duration=on" in machine.options and "max_wal_size=1024" in machine.options
     assert "maintenance_work_mem=%d" % (2**31 // 1024 // 4) in machine.options
     assert stage.operation.target.container.name in machine.aliases
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ('column "name" of relation "users" contains null values', 'column "name" of relation "users" contains null values'),
+        ('invalid input syntax for type integer: "bob@example.com"', 'invalid input syntax for type integer: "?"'),
+        ('value "99999999999" is out of range for type integer', 'value "?" is out of range for type integer'),
+        ('invalid input syntax for type integer: "cut off at a line', 'invalid input syntax for type integer: "?"'),
+        ('could not create unique index "once"', 'could not create unique index "once"'),
+    ],
+)
+def test_what_the_server_quotes_stays_where_it_is_a_name(stage: Stage, error: str, shown: str) -> None:
+    objects = Objects(relations={9: Relation("public.users", "r")}, columns={(9, 1): Column("name", "text")})
+    failed = (Failed("CREATE UNIQUE INDEX once ON users (name)", error, False),)
+    stage.plan = replace(PLAN, objects=(objects, objects), failed=failed, outcome=Outcome(1, "", "ERROR: " + error + " ann@example.com"))
+    with pytest.raises(DbopsError) as refused:
+        stage.rehearse()
+    assert shown in refused.value.message and "example.com" not in refused.value.message + json.dumps(refused.value.details)
+
+
+def test_a_disk_that_fills_is_not_the_migrations_fault(stage: Stage) -> None:
+    stage.stopped = "less than 1 GB is left"
+    stage.plan = replace(PLAN, outcome=Outcome(137, "", ""))
+    with pytest.raises(EngineError, match=r"says nothing about the migration: less than 1 GB is left.*dbops_rehearse_place=memory"):
+        stage.rehearse()
+    assert stage.record is None
+
+
+def test_nothing_to_migrate_does_not_replace_what_was_rehearsed(stage: Stage) -> None:
+    stage.rehearse()
+    before = stage.record
+    stage.plan = replace(PLAN, statements=(), after=BEFORE)
+    assert stage.rehearse().summary[0].startswith("Nothing to migrate")
+    assert stage.record == before
+
+
+def test_every_version_that_runs_is_tried(stage: Stage) -> None:
+    other = container("chat-worker", image_id="sha256:worker", image="chat-worker:v1")
+    stage.backends = (other, BACKEND)
+    result = stage.rehearse()
+    assert [version["image_id"] for version in result.facts["rehearsal"]["versions"]] == ["sha256:backend", "sha256:worker"]
+
+
+def test_locks_that_could_not_be_seen_are_not_within_a_limit(stage: Stage) -> None:
+    stage.unseen = "the server closed the connection"
+    assert stage.rehearse().facts["rehearsal"]["not_seen"]
+    with pytest.raises(DbopsError, match=r"nothing is known of dbops_rehearse_max_lock_seconds"):
+        stage.rehearse(max_lock_seconds=60)
 
 
 def test_rows_that_stop_it_fail_it(stage: Stage) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record i
     Rehearsal,
     Timed,
     comparable,
+    digest,
     file_name,
     read_rehearsal,
     write_rehearsal,
@@ -27,6 +28,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, PlannedStatement
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, shape
 
+RUN = "20261128T030000_3f9a2c"
 BEFORE = {"table public.users": "owner chat"}
 AFTER = {**BEFORE, "column public.users.name": "text"}
 ADD = PlannedStatement("ALTER TABLE users ADD COLUMN name text", "schema")
@@ -39,7 +41,7 @@ def rehearsal(plan: Plan = PLAN, **changes: t.Any) -> Rehearsal:
     made = Rehearsal(
         state="passed",
         at="2026-11-28T03:00:00Z",
-        run_id="20261128T030000_3f9a2c",
+        run_id=RUN,
         backup="chat_20261127_030000",
         backup_created="2026-11-27T03:00:00Z",
         proved=True,
@@ -52,7 +54,7 @@ def rehearsal(plan: Plan = PLAN, **changes: t.Any) -> Rehearsal:
         image_id="sha256:new",
         runner=("migrate",),
         seconds=2.5,
-        statements=tuple(Timed(comparable(statement), 0.5) for statement in plan.statements),
+        statements=tuple(Timed(comparable(statement), 0.5, digest(RUN, statement)) for statement in plan.statements),
         locks=(LockTime("public.users", "AccessExclusiveLock", 0.1, 2.3), LockTime("public.users", "ShareLock", 2.3, 2.4)),
         versions=(Version("running", "chat-backend:v1", "sha256:backend", WORKS, "It starts."),),
     )
@@ -99,6 +101,7 @@ def test_it_is_of_this_very_migration() -> None:
         replace(PLAN, runner=("sha256:other", "migrate")),
         replace(PLAN, runner=("sha256:new", "migrate", "--all")),
         replace(PLAN, statements=(*PLAN.statements, PlannedStatement("UPDATE rooms SET name = ''", "data"))),
+        replace(PLAN, statements=(ADD, replace(FILL, sql="UPDATE users SET name = 'bob' WHERE id = 7"), NOTE)),
         replace(PLAN, statements=(replace(ADD, sql="CREATE INDEX CONCURRENTLY a ON users (id)"),)),
     ):
         assert not record.covers(other)
@@ -115,3 +118,5 @@ def test_seconds_are_found_by_place_or_else_by_text() -> None:
     record = rehearsal(statements=(Timed(comparable(ADD), 1.0), Timed(comparable(FILL), 2.0), Timed(comparable(NOTE), None)))
     assert record.seconds_of(PLAN) == (1.0, 2.0, None)
     assert record.seconds_of(replace(PLAN, statements=(FILL, PlannedStatement("DROP TABLE a", "schema")))) == (2.0, None)
+    batches = rehearsal(statements=(Timed(comparable(ADD), 1.0), *[Timed(comparable(FILL), 2.0)] * 5))
+    assert batches.seconds_of(PLAN) == (1.0, 10.0, None), "what was sent five times took five times as long"
