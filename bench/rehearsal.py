@@ -34,14 +34,13 @@ def rehearsals(stack: Stack, controller: Controller, rounds: int, scratch: Path)
     runs: list[Run] = []
     for _round in range(rounds):
         begun = time.monotonic()
-        runs.append(
-            must(controller.run("rehearse", "-l", "production", dbops_report_dir=str(scratch), dbops_rehearse_health_timeout=2, **heavy))
-        )
+        runs.append(must(controller.run("rehearse", "-l", "production", dbops_rehearse_health_timeout=2, **heavy)))
         whole = time.monotonic() - begun
         rehearsal = runs[-1].result()["rehearsal"]
         bare = rehearsal["parts"]["restore"] + rehearsal["seconds"]
         ratios.append((whole - bare) / bare)
     last = runs[-1].result()
+    must(controller.run("plan", "-l", "production", dbops_report_dir=str(scratch)))
     [page] = scratch.glob("*.html")
     return {
         "rehearsal_overhead_ratio": statistics.median(ratios),

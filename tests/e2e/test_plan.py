@@ -119,6 +119,19 @@ def test_what_needs_approval_is_up_to_the_inventory(v1: None, controller: Contro
     assert done.ok, done.output
 
 
+def test_thousands_of_statements_are_readable(
+    v1: None, controller: Controller, stack: Stack, production: Server, tmp_path: Path, browser: Browser
+) -> None:
+    url = psql(stack, production, "")["dbops_migrate_runner"][4]  # type: ignore[index]
+    script = 'i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo "CREATE TABLE \\"<表 $i>\\" (id int);"; done | psql --no-psqlrc --quiet "$0"'
+    many = {"dbops_migrate_image": stack.postgres_image, "dbops_migrate_runner": ["sh", "-c", script, url]}
+    planned = controller.run("plan", "-l", "production", dbops_report_dir=str(tmp_path), **many)
+    assert planned.ok and len(planned.result()["plan"]["statements"]) == 2000, planned.output[-3000:]
+    [page] = tmp_path.glob("*.html")
+    look_at(browser, page, examined=False)
+    assert page.read_text(encoding="utf-8").count("&lt;表 2000&gt;") >= 1
+
+
 def test_how_the_runner_works_is_seen(v1: None, controller: Controller, stack: Stack, production: Server) -> None:
     never_content = "DROP INDEX IF EXISTS again; CREATE INDEX again ON users (name)"
     planned = controller.run("plan", "-l", "production", **psql(stack, production, never_content))
