@@ -76,7 +76,7 @@ class Stage:
         self.log = ""
         self.stopped = self.unseen = ""
         self.backends: tuple[t.Any, ...] = (BACKEND,)
-        self.trouble: Exception | None = None
+        self.troubles: list[Exception] = []
         self.locks = [Span(0.1, 2.2, "AccessExclusiveLock", 9), Span(0.1, 9.0, "ShareLock", 77)]
         self.versions: dict[str, list[Version]] = {}
         self.assessment = Assessment(locks=(HeldLock("public.users", "AccessExclusiveLock", 0, 1, 2.0, None, Level.LOW, True),))
@@ -120,8 +120,8 @@ class Stage:
         samples.stopped, samples.trouble = self.stopped, self.unseen
         samples.seconds, samples.wal, samples.locks = 2.5, 4096, self.locks
         samples.statements = [Span(0.1, 1.6, ADD.sql), Span(1.6, 2.2, FILL.sql.replace("ann", "bob")), Span(2.2, 2.3, "COMMIT")]
-        if self.trouble:
-            raise self.trouble
+        for trouble in self.troubles:
+            raise trouble
         return self.plan
 
     def _version(self, _operation: t.Any, _sandbox: t.Any, runner: t.Any, name: str, _smoke: t.Any) -> Version:
@@ -286,9 +286,9 @@ def test_a_lock_that_no_event_trigger_sees_counts_as_well(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "said", ["dbops|1|LOG:  server process (PID 7) was terminated by signal 9: Killed", "dbops|1|ERROR:  out of memory"]
 )
-@pytest.mark.parametrize("trouble", [None, ServerError("the database system is in recovery mode")])
-def test_a_server_that_gives_up_is_not_the_migrations_fault(stage: Stage, said: str, trouble: Exception | None) -> None:
-    stage.log, stage.trouble = said, trouble
+@pytest.mark.parametrize("troubles", [[], [ServerError("the database system is in recovery mode")]])
+def test_a_server_that_gives_up_is_not_the_migrations_fault(stage: Stage, said: str, troubles: list[Exception]) -> None:
+    stage.log, stage.troubles = said, troubles
     stage.plan = replace(PLAN, outcome=Outcome(1, "", "server closed the connection"))
     with pytest.raises(EngineError, match=r"says nothing about the migration.*dbops_rehearse_memory=8g"):
         stage.rehearse()
