@@ -20,7 +20,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence imp
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, asks_its_checklist, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, read_rehearsal
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, longest, read_rehearsal
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
@@ -112,10 +112,7 @@ def _rehearsed(operation: Operation, plan: Plan) -> Measured | None:
     record = read_rehearsal(operation.archive.folder, operation.database)
     if record is None or record.state != PASSED or not record.covers(plan):
         return None
-    longest: dict[str, float] = {}
-    for lock in record.locks:
-        longest[lock.table] = max(longest.get(lock.table, 0.0), lock.seconds)
-    return Measured(record.backup, record.seconds_of(plan), longest)
+    return Measured(record.backup, record.seconds_of(plan), longest((lock.table, lock.seconds) for lock in record.locks))
 
 
 def as_shown(operation: Operation, plan: Plan) -> Plan:

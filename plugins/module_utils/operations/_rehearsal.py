@@ -33,7 +33,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._plannin
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._rehearsal_options import NEWEST_PROVED, RehearsalOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import TAKEN, Restored, measured, open_restored
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _record
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import LockTime, Rehearsal, Timed, comparable, digest
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import (
+    LockTime,
+    Rehearsal,
+    Timed,
+    comparable,
+    digest,
+    longest,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import INTERVAL, Samples, sampled
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Smoke, Version, try_version
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
@@ -373,11 +380,8 @@ def _exceeded(tried: _Tried, assessment: Assessment, options: RehearsalOptions) 
 
 def _longest(tried: _Tried, assessment: Assessment) -> dict[str, float]:
     """By table: what was seen, and what the statements under a lock took; no event trigger sees a ``LOCK TABLE``, and no look what is short."""
-    pairs = [(lock.table, lock.seconds) for lock in _lock_times(tried)] + [(lock.table, lock.seconds) for lock in assessment.locks]
-    found: dict[str, float] = {}
-    for table, seconds in pairs:
-        found[table] = max(found.get(table, 0.0), seconds)
-    return found
+    seen = [(lock.table, lock.seconds) for lock in _lock_times(tried)]
+    return longest([*seen, *((lock.table, lock.seconds) for lock in assessment.locks)])
 
 
 def _failed(operation: Operation, backup: Backup, runner: Runner, tried: _Tried, trouble: str) -> DbopsError:

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import os
+import typing as t
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._catalogue import folder_name
@@ -117,6 +118,14 @@ class Rehearsal:
 def comparable(statement: PlannedStatement) -> str:
     """A statement as it is written down. What writes rows is without its values: on real rows they are somebody's."""
     return statement.sql if statement.kind == "schema" else without_literals(statement.sql)
+
+
+def longest(locks: t.Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Of pairs ``(table, seconds)``, the most for each table."""
+    found: dict[str, float] = {}
+    for table, seconds in locks:
+        found[table] = max(found.get(table, 0.0), seconds)
+    return found
 
 
 def digest(run_id: str, statement: PlannedStatement) -> str:
