@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from machine import CACHE, files
+from machine import CACHE, ROOT, files
 from stages import Finished, Judge, Stage, Verdict, bad, exits_zero, ok
 
 FOLDER = CACHE / "test" / "package"
@@ -25,6 +25,11 @@ BESIDE = (
     "README.ja.md",
     "CONTRIBUTING.md",
     "CONTRIBUTING.ja.md",
+    "CODE_OF_CONDUCT.md",
+    "MAINTAINERS",
+    "SECURITY.md",
+    "bindep.txt",
+    "execution-environment.yml",
     "LICENSE",
     "CHANGELOG.md",
     "CHANGELOG.rst",
@@ -53,6 +58,7 @@ def check(stage: Stage) -> None:
     stage.record("content of the tarball", judge_content(names, files()))
     _importer(stage, tarball)
     _stands_alone(stage, tarball)
+    _execution_environment(stage, tarball)
 
 
 def judge_content(packed: Iterable[str], own: Iterable[str]) -> Verdict:
@@ -110,6 +116,41 @@ def judge_importer(modules: int, roles: int) -> Judge:
         return ok(f"{modules} modules, {roles} roles")
 
     return judge
+
+
+def _execution_environment(stage: Stage, tarball: Path) -> None:
+    """ansible-builder takes the definition, and finds in the installed collection what it needs. No image is built: that would need a registry."""
+    context = FOLDER / "execution-environment"
+    stage.check(
+        "ansible-builder create",
+        [
+            "ansible-builder",
+            "create",
+            "--file",
+            str(ROOT / "execution-environment.yml"),
+            "--context",
+            str(context),
+            "--output-filename",
+            "Containerfile",
+        ],
+        lambda done: exits_zero("a Containerfile")(done) if (context / "Containerfile").is_file() else bad("no Containerfile"),
+        cwd=FOLDER,
+    )
+    place = FOLDER / "for-builder"
+    with tarfile.open(tarball) as archive:
+        archive.extractall(place / "ansible_collections" / "dbops" / "postgres", filter="data")
+    stage.check("ansible-builder introspect", ["ansible-builder", "introspect", str(place)], judge_introspection, cwd=FOLDER)
+
+
+def judge_introspection(done: Finished) -> Verdict:
+    """It ends well also where it has found nothing."""
+    wanted = [
+        line.partition("#")[0].strip() for name in ("meta/ee-python.txt", "bindep.txt") for line in (ROOT / name).read_text().splitlines()
+    ]
+    missing = [line for line in wanted if line and line not in done.output]
+    if done.code != 0 or missing:
+        return bad(f"exit code {done.code}", details="\n".join(f"missing: {line}" for line in missing))
+    return ok(f"{len([line for line in wanted if line])} needs found")
 
 
 def _stands_alone(stage: Stage, tarball: Path) -> None:
