@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The manual runbook's ./scripts/migrate.sh, for those who have it in their fingers: shows the ansible-playbook line, and runs it.
-#   scripts/migrate.sh apply|plan|seed|status|diagnose production|preview [options of ansible-playbook]
+#   scripts/migrate.sh apply|plan|rehearse|seed|backup|backups|status|diagnose production|preview [options of ansible-playbook]
+#   scripts/migrate.sh restore production|preview latest|undo|ID [options of ansible-playbook]
 #   scripts/migrate.sh reset preview [options of ansible-playbook]
-# apply: migrate.yml.  plan: what apply would do.  reset: preview_reset.yml.  The others are named like their playbooks.
+# apply: migrate.yml.  reset: preview_reset.yml.  The others are named like their playbooks.
 # The playbooks are those beside the folder scripts, else those of a checkout, else the installed collection's.
 set -euo pipefail
 
 usage() {
-    sed -n '3,4s/^#   /usage: /p' "$0" >&2
+    sed -n '3,5s/^#   /usage: /p' "$0" >&2
     exit 2
 }
 
@@ -41,8 +42,14 @@ esac
 options=()
 case $verb in
 apply) name=migrate ;;
-plan) name=migrate options=(--check --diff) ;;
-seed | status | diagnose) name=$verb ;;
+plan | rehearse | seed | backup | backups | status | diagnose) name=$verb ;;
+restore)
+    case ${1:-} in
+    '' | -*) refuse "say which backup: latest, undo, or an id that '$(basename "$0") backups $environment' shows" ;;
+    esac
+    name=restore options=(-e "dbops_restore_backup=$1")
+    shift
+    ;;
 reset)
     [ "$environment" = preview ] || refuse "reset destroys all data and is for preview only; $environment was not touched"
     name=preview_reset

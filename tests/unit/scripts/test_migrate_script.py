@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "migrate.sh"
-VERBS = ["apply", "plan", "seed", "reset", "status", "diagnose"]
+VERBS = ["apply", "plan", "rehearse", "seed", "backup", "backups", "restore", "reset", "status", "diagnose"]
 
 
 class Typed:
@@ -49,7 +49,14 @@ def typed(tmp_path: Path) -> Typed:
     [
         (["apply", "production"], ["dbops.postgres.migrate", "-l", "production"]),
         (["apply", "preview"], ["dbops.postgres.migrate", "-l", "preview"]),
-        (["plan", "production"], ["dbops.postgres.migrate", "-l", "production", "--check", "--diff"]),
+        (["plan", "production"], ["dbops.postgres.plan", "-l", "production"]),
+        (["rehearse", "production"], ["dbops.postgres.rehearse", "-l", "production"]),
+        (["backup", "production"], ["dbops.postgres.backup", "-l", "production"]),
+        (["backups", "production"], ["dbops.postgres.backups", "-l", "production"]),
+        (
+            ["restore", "production", "latest", "--check"],
+            ["dbops.postgres.restore", "-l", "production", "-e", "dbops_restore_backup=latest", "--check"],
+        ),
         (["seed", "preview"], ["dbops.postgres.seed", "-l", "preview"]),
         (["status", "production"], ["dbops.postgres.status", "-l", "production"]),
         (["diagnose", "preview"], ["dbops.postgres.diagnose", "-l", "preview"]),
@@ -90,6 +97,13 @@ def test_what_is_not_understood_runs_nothing(typed: Typed, words: list[str]) -> 
     assert done.stderr.strip()
 
 
+@pytest.mark.parametrize("words", [["restore", "production"], ["restore", "production", "--check"]])
+def test_a_restore_wants_to_know_of_what(typed: Typed, words: list[str]) -> None:
+    done = typed(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "say which backup: latest, undo, or an id that 'migrate.sh backups production' shows" in done.stderr
+
+
 def complete_in_bash(*words: str) -> list[str]:
     script = (
         'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
@@ -104,7 +118,8 @@ def complete_in_bash(*words: str) -> list[str]:
     ("words", "offered"),
     [
         ([""], VERBS),
-        (["re"], ["reset"]),
+        (["re"], ["rehearse", "restore", "reset"]),
+        (["restore", "production", ""], ["latest", "undo"]),
         (["apply", ""], ["production", "preview"]),
         (["apply", "pro"], ["production"]),
         (["reset", ""], ["preview"]),
