@@ -51,7 +51,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _pro
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_in
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects
-from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows
+from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import LOG_OPTIONS, without_literals
@@ -244,7 +244,7 @@ def _migrate(operation: Operation, restored: Restored, runner: Runner, options: 
     names = (*STATE_TABLES, *options.planning.state_tables)
     with restored.new.session() as connection:
         before = read_snapshot(connection)
-        execute(connection, "CHECKPOINT")  # as on a real server, what is changed first after it goes into the log as a whole page
+    restored.sandbox.write_durably()
     container = "dbops-%s-rehearse" % operation.run_id
     folder = operation.docker.root()
     watch = functools.partial(

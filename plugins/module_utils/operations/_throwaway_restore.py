@@ -89,6 +89,8 @@ def open_restored(
     with contextlib.ExitStack() as stack:
         with measured(seconds, "server"):
             sandbox = stack.enter_context(open_server(operation, plan.machine, "proof"))
+            if plan.machine.durable:
+                sandbox.write_carelessly()
             new = _new_database(sandbox, backup.manifest, governs_the_log if as_when_used else lambda _name: True)
         tools = _tools(operation, sandbox)
         operation.enter(phase + ": restore")

@@ -54,8 +54,11 @@ _NO_SCRIPTS = "/docker-entrypoint-initdb.d"
 #: Nothing in a throwaway server has to survive a crash (https://www.postgresql.org/docs/current/non-durability.html).
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_senders=0", "wal_level=minimal")
 
-#: One in which times are measured writes its log as a real server does; what would disturb the measure is off all the same.
-_DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on", "autovacuum=off", "max_wal_senders=0", "wal_level=replica")
+#: One in which times are measured writes as a real server does; what would disturb the measure is off all the same.
+_DURABLE = ("autovacuum=off", "max_wal_senders=0", "wal_level=replica")
+
+#: What it may do without until the measure begins; an option of its command line could not be changed then.
+_UNTIL_THEN = ("fsync", "synchronous_commit", "full_page_writes")
 
 #: A schema is loaded, and may be migrated, in one transaction, which holds a lock on every table and index at the same time
 #: (https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION).
@@ -106,6 +109,25 @@ class Sandbox:
             execute(connection, "SET session_replication_role = replica")
             execute(connection, "SET default_transaction_read_only = off")
             yield connection
+
+    def write_carelessly(self) -> None:
+        """For a restore into a durable server, which nobody measures."""
+        with self.session("postgres") as connection:
+            for name in _UNTIL_THEN:
+                execute(connection, sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+            execute(connection, "SELECT pg_reload_conf()")
+
+    def write_durably(self) -> None:
+        """From now on, as a real server: what is changed first after the checkpoint goes into the log as a whole page."""
+        with self.session("postgres") as connection:
+            execute(connection, "ALTER SYSTEM RESET ALL")
+            execute(connection, "SELECT pg_reload_conf()")
+            deadline = time.monotonic() + _END_SECONDS
+            while rows(connection, "SELECT 1 FROM pg_settings WHERE name = ANY(%s) AND setting = 'off'", (list(_UNTIL_THEN),)):
+                if time.monotonic() > deadline:
+                    raise ServerError("The throwaway server does not take its settings back.")
+                time.sleep(0.05)
+            execute(connection, "CHECKPOINT")
 
     def end_sessions(self) -> None:
         """Whoever was connected is gone, but what he has begun goes on: it would hold locks, and disturb what comes next. Our own sessions stay."""

@@ -63,6 +63,20 @@ IMAGES = {name: Image(name, {}, (), {}) for name in ("sha256:backend", "sha256:w
 IMAGES["chat-backend:v2"] = IMAGES["sha256:new"]
 
 
+class Box:
+    """The throwaway server."""
+
+    def __init__(self) -> None:
+        self.container = container("box")
+        self.durable = False
+
+    def session(self) -> t.Any:
+        return contextlib.nullcontext(FakeConnection())
+
+    def write_durably(self) -> None:
+        self.durable = True
+
+
 class Stage:
     """A rehearsal in which what happens in the throwaway server is played; what was proved is the newest backup."""
 
@@ -109,13 +123,12 @@ class Stage:
         assert as_when_used and phase == "rehearse"
         self.opened.append(plan.machine)
         parts["restore"] = 8.0
-        box = t.cast(
-            t.Any, type("Box", (), {"container": container("box"), "session": lambda _self: contextlib.nullcontext(FakeConnection())})()
-        )
+        box = t.cast(t.Any, Box())
         new = t.cast(t.Any, type("New", (), {"session": lambda _self: contextlib.nullcontext(FakeConnection())})())
         yield Restored(box, new, "17.5", self.failures)
 
-    def _migrate(self, *_arguments: t.Any, watch: t.Any, **_options: t.Any) -> Plan:
+    def _migrate(self, _operation: t.Any, box: t.Any, *_arguments: t.Any, watch: t.Any, **_options: t.Any) -> Plan:
+        assert box.durable, "what is measured is what a real server takes"
         samples: Samples = watch.args[1]
         samples.stopped, samples.trouble = self.stopped, self.unseen
         samples.seconds, samples.wal, samples.locks = 2.5, 4096, self.locks
