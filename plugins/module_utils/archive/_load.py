@@ -29,10 +29,13 @@ if t.TYPE_CHECKING:
 #: An event trigger in an archive's table of contents, and what is said of one.
 _EVENT_TRIGGER = re.compile(r"^\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
+#: Before an error. Two workers that fail at once write into each other's line: ``pg_restore:pg_restore:  error: ...``.
+_SAID = r"^(?:pg_restore:\s*)+(?:error:\s*)+"
+
 #: What failed, and the statement below it; rows that did not go in have no statement.
-_REFUSED = re.compile(r"^pg_restore: error: could not execute query: ERROR:\s*(.+)$")
+_REFUSED = re.compile(_SAID + r"could not execute query: ERROR:\s*(.+)$")
 _STATEMENT = re.compile(r"^Command was: (.+)$")
-_ROWS = re.compile(r'^pg_restore: error: COPY failed for table "(.+)": ERROR:\s*(.+)$')
+_ROWS = re.compile(_SAID + r'COPY failed for table "(.+)": ERROR:\s*(.+)$')
 
 #: So much of a statement tells which object it was to make.
 _STATEMENT_LENGTH = 80

@@ -14,7 +14,8 @@ import re
 from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 
 #: Errors, warnings and what belongs to them have one of these words (https://www.postgresql.org/docs/current/app-pgdump.html, --verbose).
-_TOLD = re.compile(r"^pg_(?:dump|restore): (?!(?:error|warning|detail|hint|fatal|query was): )(.*)$")
+#: Two workers may write into each other's line: what has the tool's name twice is kept, whatever it is.
+_TOLD = re.compile(r"^pg_(?:dump|restore): (?!\s*(?:pg_dump|pg_restore|error|warning|detail|hint|fatal|query was): )(.*)$")
 
 #: What stands before an error, and would not be printed without --verbose.
 _BEGUN = re.compile(r'^(?:dumping contents of table|processing data for table) "?(.+?)"?$')

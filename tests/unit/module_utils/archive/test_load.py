@@ -13,7 +13,9 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._dump import ToolBox
 from ansible_collections.dbops.postgres.plugins.module_utils.archive._load import NewDatabase, failures_in, load, load_all_that_goes
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._tool_output import ToolOutput
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.progress._progress import Progress
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import Server
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import ADDRESS, RUN, FakeConnection, FakeDocker, container
@@ -153,6 +155,14 @@ def test_many_failures_are_counted(tmp_path: Path) -> None:
     docker.outcomes = [Outcome(1, "", many), Outcome(0, "", ""), Outcome(0, "", ""), Outcome(1, "", many)]
     failures = load_all_that_goes(tools(tmp_path, docker), "/work", building.new(), 2).failures
     assert len(failures) == 21 and failures[-1] == "10 further objects could not be restored"
+
+
+@pytest.mark.parametrize("said", ["pg_restore: error: ", "pg_restore:pg_restore:  error: ", "pg_restore: pg_restore: error: error: "])
+def test_two_workers_that_fail_at_once_are_understood(said: str) -> None:
+    """They write into each other's line."""
+    output = said + 'COPY failed for table "abridgements": ERROR:  function shorter(text) does not exist\nHINT:  No function matches'
+    assert failures_in(output) == ["the rows of table abridgements could not be restored: function shorter(text) does not exist"]
+    assert ToolOutput(Progress()).keep(output.splitlines()[0]), "it is no progress"
 
 
 def test_only_what_failed_is_read_from_the_output() -> None:
