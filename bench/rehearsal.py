@@ -40,7 +40,7 @@ def rehearsals(stack: Stack, controller: Controller, rounds: int, scratch: Path)
         bare = rehearsal["parts"]["restore"] + rehearsal["seconds"]
         ratios.append((whole - bare) / bare)
     last = runs[-1].result()
-    must(controller.run("plan", "-l", "production", dbops_report_dir=str(scratch)))
+    must(controller.run("rehearse", "-l", "production", dbops_report_dir=str(scratch), dbops_rehearse_health_timeout=2, **heavy))
     [page] = scratch.glob("*.html")
     return {
         "rehearsal_overhead_ratio": statistics.median(ratios),

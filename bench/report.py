@@ -125,7 +125,7 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Rehearsal: its time less restore and migration, over these; with three checks of versions, one of which never gets well",
         "リハーサル: 復元とマイグレーションを除いた時間の、それらとの比(版の確認3回を含み、うち1回は正常にならない)",
     ),
-    "report_kb": (None, "Report of a plan: one HTML file, kB", "計画の報告書: HTML 1ファイル(kB)"),
+    "report_kb": (None, "Report of that rehearsal: one HTML file, kB", "そのリハーサルの報告書: HTML 1ファイル(kB)"),
     "risk_catalogue_found": (
         1,
         "Risk: share of a catalogue of hazardous migrations that is found at the right level, on small tables and on large and busy ones",
