@@ -66,7 +66,6 @@ _ITS_SETTINGS = (
     *("max_wal_size", "checkpoint_timeout", "wal_compression", "random_page_cost", "effective_io_concurrency"),
 )
 
-
 #: Which part of a container's memory one of these may be, and its unit in bytes.
 _PARTS = {"maintenance_work_mem": (4, 1024), "work_mem": (16, 1024), "shared_buffers": (4, 8192)}
 
