@@ -33,11 +33,11 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._plannin
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._rehearsal_options import NEWEST_PROVED, RehearsalOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._throwaway_restore import TAKEN, Restored, measured, open_restored
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _record
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._masking import without_rows
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import (
     LockTime,
     Rehearsal,
     Timed,
-    comparable,
     digest,
     longest,
 )
@@ -50,7 +50,6 @@ from ansible_collections.dbops.postgres.plugins.module_utils.risk._measured impo
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox import _proof_server
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan, plan_in
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
-from ansible_collections.dbops.postgres.plugins.module_utils.server._objects import Objects
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import rows
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import fingerprint, read_snapshot, shape
 from ansible_collections.dbops.postgres.plugins.module_utils.server._spans import Span
@@ -74,9 +73,6 @@ _TOLD_IN_FULL = ("log_duration=on", "track_activity_query_size=1048576")
 
 #: What a server says that gave up, and not the migration.
 _GAVE_UP = re.compile(r"was terminated by signal|PANIC:|No space left on device|out of memory")
-
-#: What a sentence of the server's quotes: a name, or a value.
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"?')
 
 
 @dataclass(frozen=True)
@@ -228,7 +224,7 @@ def _try(operation: Operation, backup: Backup, runner: Runner, server: _proof_se
             operation.enter("rehearse: versions")
             with measured(parts, "versions_after"):
                 versions = _versions(operation, restored, running, runner, without, options.smoke)
-    return _Tried(_without_rows(plan), digests, samples, versions, parts)
+    return _Tried(without_rows(plan), digests, samples, versions, parts)
 
 
 def _running(operation: Operation, runner: Runner) -> list[Runner]:
@@ -255,40 +251,6 @@ def _migrate(operation: Operation, restored: Restored, runner: Runner, options: 
     )
     plan = plan_in(operation, restored.sandbox, before, runner, names, options.planning.timeout, phase="rehearse", watch=watch)
     return as_shown(operation, plan)
-
-
-def _without_rows(plan: Plan) -> Plan:
-    """What is told and written down holds no values of rows. What the runner itself has said may hold any, so it is not told at all."""
-    names = {word.lower() for objects in plan.objects for word in _names(objects)}
-    failed = (replace(item, sql=without_literals(item.sql), error=_without_values(item.error, item.sql, names)) for item in plan.failed)
-    statements = (replace(statement, sql=comparable(statement)) for statement in plan.statements)
-    return replace(
-        plan,
-        statements=tuple(statements),
-        failed=tuple(failed),
-        outcome=replace(plan.outcome, stdout="", stderr=""),
-        left_open=tuple(map(without_literals, plan.left_open)),
-    )
-
-
-def _names(objects: Objects) -> t.Iterator[str]:
-    """Of everything that there is, as far as a sentence of the server's may quote it."""
-    for known in (objects.relations.values(), objects.indexes.values(), objects.types.values()):
-        yield from (item.name.rpartition(".")[2].strip('"') for item in known)
-    yield from (column.name for column in objects.columns.values())
-    yield from (constraint.name for constraint in objects.constraints.values())
-    yield from objects.schemas.values()
-
-
-def _without_values(error: str, statement: str, names: t.Collection[str]) -> str:
-    """A quoted word stays where it is the name of something, or stands in the statement as one."""
-    said = without_literals(statement).lower()
-
-    def kept(match: re.Match[str]) -> str:
-        word = match.group(1).lower()
-        return match.group() if word in names or (word and re.search(r"(?<!\w)%s(?!\w)" % re.escape(word), said)) else '"?"'
-
-    return _QUOTED.sub(kept, error)
 
 
 def _require_server(operation: Operation, restored: Restored, samples: Samples) -> None:
