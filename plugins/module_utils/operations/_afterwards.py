@@ -91,7 +91,7 @@ class Afterwards:
 
     def journal(self) -> dict[str, t.Any]:
         longest = max((lock.seconds for lock in self.locks), default=0.0)
-        return {"lock_seconds": longest, "waited_seconds": round(self.waited, 2)}
+        return {"lock_seconds": longest, "waited_seconds": None if self.waiting is None else round(self.waited, 2)}
 
     def lines(self) -> list[str]:
         """For a person: what was found in order in half a sentence, what is left to do with its statement."""
@@ -101,7 +101,8 @@ class Afterwards:
         told += ["Locked: %s." % "; ".join(map(_lock_text, self.locks[:5]))] if self.locks else []
         told.append("Sessions that waited behind it: %s." % _queue_text(self.waiting, self.waited))
         told += ["Analyzed after it: %s." % ", ".join(self.analyzed)] if self.analyzed else []
-        told += ["Still to do: %s" % statement for statement in (*self.to_analyze, *self.unvalidated)]
+        drops = ["DROP INDEX CONCURRENTLY %s; (it is invalid, and serves nobody)" % name for name in self.invalid_indexes]
+        told += ["Still to do: %s" % statement for statement in (*drops, *self.to_analyze, *self.unvalidated)]
         return told + list(self.sequences)
 
 

@@ -504,6 +504,15 @@ def test_afterwards_the_truth_is_told(stage: Stage) -> None:
     assert (result.journal["lock_seconds"], result.journal["waited_seconds"]) == (2.2, 1.5)
 
 
+def test_an_invalid_index_is_left_to_do_and_what_nobody_may_see_is_not_called_nothing(stage: Stage) -> None:
+    stage.watched = replace(stage.watched, sees_others=False)
+    stage.answers = {"NOT i.indisvalid": [("public.by_name",)]}
+    result = stage.migrate()
+    assert "Still to do: DROP INDEX CONCURRENTLY public.by_name; (it is invalid, and serves nobody)" in result.summary
+    assert any(line.startswith("Sessions that waited behind it: not known") for line in result.summary)
+    assert result.journal["waited_seconds"] is None and result.facts["afterwards"]["queue"] == {"sessions": None, "seconds": None}
+
+
 def test_what_is_not_analyzed_is_left_to_do(stage: Stage) -> None:
     relations = [Objects(relations={9: Relation("public.users", "r", file=number)}) for number in (1, 2)]
     stage.plan = replace(stage.plan, objects=(relations[0], relations[1]))
