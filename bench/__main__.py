@@ -31,6 +31,7 @@ checkout.offer_collection()  # whose rules are measured
 
 import damage  # noqa: E402
 import dataset  # noqa: E402
+import deploys  # noqa: E402
 import measure  # noqa: E402
 import offsite_copies  # noqa: E402
 import preview  # noqa: E402
@@ -83,6 +84,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "schedule": lambda: offsite_copies.scheduling(controller),
         "rehearsal": lambda: rehearsal.rehearsals(stack, controller, rounds, scratch),
         "migrate": lambda: measure.migration(controller),
+        "deploy": lambda: deploys.deploys(stack, controller, rounds),
         "blocked": lambda: rehearsal.blocked(stack, controller),
         "risk": lambda: risk.risks(stack, controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),

@@ -125,6 +125,16 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Rehearsal: its time less restore and migration, over these; with three checks of versions, one of which never gets well",
         "リハーサル: 復元とマイグレーションを除いた時間の、それらとの比(版の確認3回を含み、うち1回は正常にならない)",
     ),
+    "deploy_overhead_seconds": (
+        6,
+        "Deploy: the whole of it, less pull, backup, migration and the start of the containers, seconds",
+        "デプロイ: 全体から取得、バックアップ、マイグレーション、コンテナーの起動を除いた時間(秒)",
+    ),
+    "deploy_error_seconds": (
+        None,
+        "Deploy: users of a service with one container see errors while it is replaced, seconds",
+        "デプロイ: コンテナー1つのサービスの利用者が、入れ替えのあいだエラーを見る時間(秒)",
+    ),
     "report_kb": (None, "Report of that rehearsal: one HTML file, kB", "そのリハーサルの報告書: HTML 1ファイル(kB)"),
     "risk_catalogue_found": (
         1,

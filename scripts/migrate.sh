@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The manual runbook's ./scripts/migrate.sh, for those who have it in their fingers: shows the ansible-playbook line, and runs it.
 #   scripts/migrate.sh apply|plan|rehearse|seed|backup|backups|status|diagnose production|preview [options of ansible-playbook]
+#   scripts/migrate.sh deploy production|preview IMAGE [options of ansible-playbook]
 #   scripts/migrate.sh restore production|preview latest|undo|ID [options of ansible-playbook]
 #   scripts/migrate.sh reset preview [options of ansible-playbook]
 # apply: migrate.yml.  reset: preview_reset.yml.  The others are named like their playbooks.
@@ -8,7 +9,7 @@
 set -euo pipefail
 
 usage() {
-    sed -n '3,5s/^#   /usage: /p' "$0" >&2
+    sed -n '3,6s/^#   /usage: /p' "$0" >&2
     exit 2
 }
 
@@ -43,6 +44,13 @@ options=()
 case $verb in
 apply) name=migrate ;;
 plan | rehearse | seed | backup | backups | status | diagnose) name=$verb ;;
+deploy)
+    case ${1:-} in
+    '' | -*) refuse "say which image, as the registry knows it: registry.example.org/chat-backend:v42" ;;
+    esac
+    name=deploy options=(-e "dbops_image=$1")
+    shift
+    ;;
 restore)
     case ${1:-} in
     '' | -*) refuse "say which backup: latest, undo, or an id that '$(basename "$0") backups $environment' shows" ;;

@@ -22,7 +22,7 @@ options:
   image:
     description:
       - Image to plan with. The image of the running backend by default.
-      - Lets a new version be planned before it is deployed. It has to be on the host already.
+      - Lets a new version be planned before it is deployed. It is pulled where it is not on the host.
     type: str
   timeout:
     description: Seconds after which the runner is stopped.

@@ -4,7 +4,7 @@
 _dbops_migrate() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
     case $COMP_CWORD in
-    1) choices='apply plan rehearse seed backup backups restore reset status diagnose' ;;
+    1) choices='apply plan rehearse deploy seed backup backups restore reset status diagnose' ;;
     2) if [ "${COMP_WORDS[1]}" = reset ]; then choices=preview; else choices='production preview'; fi ;;
     3) if [ "${COMP_WORDS[1]}" = restore ]; then choices='latest undo'; else choices='-e --check --diff --forks --vault-id -v'; fi ;;
     *) choices='-e --check --diff --forks --vault-id -v' ;;

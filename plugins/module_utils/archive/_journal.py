@@ -15,6 +15,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 
 FILE_NAME = "journal.jsonl"
 
+#: The operations that migrate a database, as lines call them.
+MIGRATES = ("migrate", "deploy")
+
 #: What a line about a branch calls its operation; all other lines are operations.
 BRANCH = "branch"
 

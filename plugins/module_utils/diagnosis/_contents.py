@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.dbops.postgres.plugins.module_utils.archive._journal import MIGRATES
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import STATE_TABLES, is_state_table
 from ansible_collections.dbops.postgres.plugins.module_utils.diagnosis._facts import Contents, Facts, Finding, Table, View
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import count_text
@@ -208,13 +209,13 @@ def check_migration(facts: Facts) -> list[Finding]:
         (
             entry
             for entry in reversed(facts.journal)
-            if entry.get("operation") in ("migrate", "restore", "reset")
+            if entry.get("operation") in (*MIGRATES, "restore", "reset")
             and entry.get("result") in ("ok", "failed")
             and (entry.get("changed") or entry.get("result") == "failed")
         ),
         None,
     )
-    message = str(last.get("message", "")) if last and last.get("operation") == "migrate" and last.get("result") == "failed" else ""
+    message = str(last.get("message", "")) if last and last.get("operation") in MIGRATES and last.get("result") == "failed" else ""
     if "The schema was left changed" in message or "is not the planned one" in message:
         back = re.search(r"ansible-playbook restore\.yml[^|]*?dbops_confirm=\S+", message)
         found.append(

@@ -92,6 +92,17 @@ class Docker:
             % (project, len(found), service, ", ".join(found))
         )
 
+    def of_project(self, project: str, services: t.Iterable[str]) -> list[Container]:
+        """All containers of some services of a Compose project, oldest first, without those that ``docker compose run`` has made."""
+        names: list[str] = []
+        for service in services:
+            names += self._list(
+                "label=com.docker.compose.project=" + project,
+                "label=com.docker.compose.service=" + service,
+                "label=com.docker.compose.oneoff=False",
+            )
+        return sorted(self._inspect(names), key=lambda container: container.created)
+
     def matching(self, patterns: t.Iterable[str]) -> list[Container]:
         """The containers whose name fits one of the patterns (``chat-backend-preview-*``), oldest first, stopped ones too."""
         wanted = [name for name in self.names() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
@@ -267,6 +278,36 @@ class Docker:
                 _raise_engine_trouble(outcome)
                 raise EngineError("The %s '%s' could not be removed: %s" % (kind, name, said_by(outcome)))
             time.sleep(0.2)
+
+    def pull(self, name: str, seconds: float) -> str:
+        """Have an image come from its registry, with whatever this user has logged in with; returns why it does not, or nothing."""
+        outcome = self._call(["image", "pull", "--quiet", "--", name], check=False, patience=None, timeout=seconds)
+        if outcome.timed_out:
+            return "it did not come within %d s" % seconds
+        if outcome.rc != 0:
+            _raise_engine_trouble(outcome)
+        return said_by(outcome) if outcome.rc else ""
+
+    def tag(self, image_id: str, name: str) -> None:
+        self._call(["image", "tag", image_id, name])
+
+    def platform(self) -> str:
+        """What programs this engine runs, such as ``linux/amd64``."""
+        return self._call(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]).stdout.strip()
+
+    def compose(self, argv: t.Sequence[str], seconds: float, env: t.Mapping[str, str] | None = None) -> Outcome:
+        """``docker compose``, whatever its exit status.
+
+        :raises EngineError: where it is not installed, or the engine fails.
+        """
+        outcome = self._call(["compose", *argv], env=env, check=False, kept=None, patience=None, timeout=seconds)
+        if outcome.rc:
+            _raise_engine_trouble(outcome)
+        if outcome.rc and ("is not a docker command" in outcome.stderr or outcome.stderr.startswith("unknown ")):
+            raise EngineError("Docker Compose is not installed on this host: install the package 'docker-compose-plugin' (version 2).")
+        if outcome.timed_out:
+            raise EngineError("'docker compose %s' did not end within %d s." % (" ".join(argv[-2:]), seconds))
+        return outcome
 
     def restart(self, container: str, timeout: float = 120) -> None:
         outcome = self._call(["container", "restart", container], check=False, patience=timeout)

@@ -81,7 +81,7 @@ class Container:
 @dataclass(frozen=True)
 class Image:
     """What ``docker image inspect`` says of an image; ``digests``: by which a registry knows it, ``name@sha256:...``; ``program``: entrypoint
-    and command."""
+    and command; ``platform``: what it runs on, such as ``linux/amd64``."""
 
     id: str
     env: dict[str, str]
@@ -89,6 +89,7 @@ class Image:
     labels: dict[str, str]
     digests: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
+    platform: str = ""
 
 
 def parse_env(pairs: t.Iterable[str] | None) -> dict[str, str]:
@@ -162,6 +163,7 @@ def parse_image(data: dict[str, t.Any]) -> Image:
         labels=config.get("Labels") or {},
         digests=tuple(sorted(data.get("RepoDigests") or ())),
         program=_program(config),
+        platform="%s/%s" % (data.get("Os") or "linux", data.get("Architecture") or "") if data.get("Architecture") else "",
     )
 
 

@@ -17,8 +17,8 @@ def past_schemas(inquiry: Inquiry) -> Result:
     request = inquiry.request
     found = {}
     for entry in _journal.read(request.backup_dir):
-        done = (entry.get("operation"), entry.get("result"), entry.get("database")) == ("migrate", "ok", request.target.database)
-        if done and entry.get("schema_shape_after"):
+        done = (entry.get("result"), entry.get("database")) == ("ok", request.target.database)
+        if done and entry.get("operation") in _journal.MIGRATES and entry.get("schema_shape_after"):
             found[str(entry["schema_shape_after"])] = str(entry.get("finished", ""))
     told = "Database '%s' has been migrated to %s, by its journal." % (request.target.database, count_text(len(found), "schema"))
     return Result(False, [told], {"schemas": found})

@@ -193,7 +193,7 @@ def _last_migration(history: t.Iterable[dict[str, t.Any]], container: str) -> st
     times = [
         entry.get("finished", "")
         for entry in history
-        if entry.get("operation") == "migrate" and entry.get("changed") and entry.get("backend") == container
+        if entry.get("operation") in _journal.MIGRATES and entry.get("changed") and entry.get("backend") == container
     ]
     return times[-1] if times else ""
 

@@ -122,7 +122,7 @@ def _read_journal(request: Request, seen: Observed) -> tuple[History, Observed]:
 
 def last_migration(history: History) -> dict[str, t.Any] | None:
     """The newest migration that changed something, or else that ran."""
-    done = [entry for entry in history if entry.get("operation") == "migrate" and entry.get("result") == "ok"]
+    done = [entry for entry in history if entry.get("operation") in _journal.MIGRATES and entry.get("result") == "ok"]
     changed = [entry for entry in done if entry.get("changed")] or done
     names = ("finished", "operator", "controller", "revision", "image", "run_id", "changed")
     return {name: changed[-1].get(name, "") for name in names} if changed else None
@@ -154,7 +154,7 @@ def nothing_pending(history: History, runner: Runner, schema: str) -> bool:
     for entry in reversed(history):
         if entry.get("result") in ("ok", "failed") and entry.get("operation") in ("restore", "reset"):
             return False
-        if entry.get("result") in ("ok", "failed") and entry.get("operation") == "migrate":
+        if entry.get("result") in ("ok", "failed") and entry.get("operation") in _journal.MIGRATES:
             left = (entry["result"], entry.get("image_id"), entry.get("runner"), entry.get("schema_after"))
             return left == ("ok", runner.image_id, list(runner.argv), schema)
     return False

@@ -4,6 +4,6 @@
 
 """One file for each operation that changes or saves a database: backup, restore, migration, seed, reset, enroll.
 
-Uses: archive, backend, engine, gates, offsite, operation, preview, progress, rehearsal, risk, sandbox, schedule, server, text.
+Uses: archive, backend, deployment, engine, gates, offsite, operation, preview, progress, rehearsal, risk, sandbox, schedule, server, text.
 Modules enter; of each other, operations use only the backup, in a migration the plan and, in a reset, the seed.
 """

@@ -172,6 +172,7 @@ def require_nothing_else_was_approved(planned: Planned, approved: t.Mapping[str,
 def _refusal(operation: Operation, planned: Planned, approved: t.Mapping[str, t.Any] | None, options: ApprovalOptions) -> str:
     now = planned.journal()
     short = now["plan_fingerprint"][:SHORT]
+    image = planned.runner.image if planned.runner.image != planned.runner.container.image else ""
     if approved is not None:
         if approved["plan_fingerprint"] == now["plan_fingerprint"]:
             return ""
@@ -180,10 +181,9 @@ def _refusal(operation: Operation, planned: Planned, approved: t.Mapping[str, t.
             short,
             approved["plan_fingerprint"][:SHORT],
             _what_differs(approved, now),
-            plan_command(operation),
+            plan_command(operation, image),
         )
     level = planned.assessment.level
-    image = planned.runner.image if planned.runner.image != planned.runner.container.image else ""
     needed = options.needed
     checked = asks_its_checklist(operation.request.environment, operation.is_production)
     if needed == AUTO:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import (
@@ -20,11 +20,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits, Queue
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import Queue
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._afterwards import Afterwards, Before, look_afterwards, state_before
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._approval import (
-    ApprovalOptions,
     approval_facts,
     find_approved,
     require_nothing_else_was_approved,
@@ -33,13 +32,13 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._approva
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration_options import MigrationOptions, require_sensible
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import (
     LIMIT,
     Planned,
     extent,
     make_sound_plan,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._conflicts import broken_branches, losses_text
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import strongest
@@ -63,82 +62,86 @@ if t.TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LockOptions:
-    """How the migration gets its locks. Seconds. ``retries``: how often it is tried again after it waited too long; ``pause``: between two tries,
-    more or less; ``deadline``: after which none begins any more, 0 is without; ``blocker_max_age``: older transactions at its tables stop it
-    beforehand, 0 looks for none."""
+class Prepared:
+    """A migration that may begin: planned, approved where that is asked for, and nobody is in its way. ``diff``: the plan, to be shown."""
 
-    limits: LockLimits = field(default_factory=lambda: LockLimits(0.3, 10.0))
-    retries: int = 10
-    pause: float = 5
-    deadline: float = 300
-    blocker_max_age: float = 60
-
-
-@dataclass(frozen=True)
-class MigrationOptions:
-    """Seconds for every time limit.
-
-    ``conflicts``: ``stop`` or ``warn`` where the plan would break another branch on a database that is not production; ``analyze``: whether
-    tables that are rewritten get their statistics anew.
-    """
-
-    planning: PlanningOptions
-    backup: bool = True
-    jobs: int = 2
-    locks: LockOptions = field(default_factory=LockOptions)
-    health_timeout: float = 60
-    conflicts: str = "stop"
-    analyze: bool = True
-    approval: ApprovalOptions = field(default_factory=ApprovalOptions)
+    planned: Planned
+    approved: dict[str, t.Any] | None
+    diff: dict[str, str]
 
 
 def migrate(operation: Operation, options: MigrationOptions) -> Result:
     """Plan; in check mode stop there; else do what was planned, and nothing if that is nothing."""
+    prepared = prepare(operation, options)
+    if prepared.planned.plan.empty:
+        return nothing_to_migrate(operation, prepared)
+    if operation.check_mode:
+        return would_migrate(operation, prepared)
+    return carry_out(operation, prepared, options)
+
+
+def prepare(operation: Operation, options: MigrationOptions) -> Prepared:
+    """Plan, and ask everything that may refuse.
+
+    :raises DbopsError: before anything was touched.
+    """
     require_sensible(options.locks)
     approved = find_approved(operation, options.approval)
     planned = make_sound_plan(operation, options.planning, approved is not None)
     plan, runner = planned.plan, planned.runner
-    diff = {"prepared": render_plan(plan, operation.database, runner.command)}
-    facts = planned.facts()
+    prepared = Prepared(planned, approved, {"prepared": render_plan(plan, operation.database, runner.command)})
     if plan.empty:
         require_nothing_else_was_approved(planned, approved)
-        return Result(
-            False,
-            ["Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, runner.image)],
-            facts,
-            diff,
-            planned.journal(),
-        )
+        return prepared
     require_ready(operation, planned, approved, options.approval)
     _settle_conflicts(operation, plan, runner, options)
     _require_nobody_in_the_way(operation, plan, options.locks.blocker_max_age)
-    if operation.check_mode:
-        return Result(
-            True,
-            [
-                "Would migrate database '%s' with '%s': %s." % (operation.database, runner.command, extent(plan)),
-                *_told.lines(planned.assessment),
-                *map(str, planned.gates),
-            ],
-            facts,
-            diff,
-        )
+    return prepared
+
+
+def nothing_to_migrate(operation: Operation, prepared: Prepared) -> Result:
+    planned = prepared.planned
+    told = "Nothing to migrate: database '%s' has the schema that image '%s' wants." % (operation.database, planned.runner.image)
+    return Result(False, [told], planned.facts(), prepared.diff, planned.journal())
+
+
+def would_migrate(operation: Operation, prepared: Prepared) -> Result:
+    planned = prepared.planned
+    told = "Would migrate database '%s' with '%s': %s." % (operation.database, planned.runner.command, extent(planned.plan))
+    return Result(True, [told, *_told.lines(planned.assessment), *map(str, planned.gates)], planned.facts(), prepared.diff)
+
+
+def carry_out(
+    operation: Operation,
+    prepared: Prepared,
+    options: MigrationOptions,
+    replace_backends: t.Callable[[dict[str, t.Any]], None] | None = None,
+) -> Result:
+    """Back up, run, and prove that what was planned is what happened.
+
+    :param replace_backends: called with the facts so far as soon as the schema is the new one, in the place of judging the backends of before.
+    """
+    planned, approved = prepared.planned, prepared.approved
+    plan, runner, facts = planned.plan, planned.runner, planned.facts()
     backup = _back_up(operation, options)
     facts["backup"] = facts_of(backup) if backup else None
-    sick_before = _health.sick(operation.docker, operation.target.backends)
+    sick_before = [] if replace_backends else _health.sick(operation.docker, operation.target.backends)
     before = state_before(operation)
     run = apply(operation, plan, runner, options, backup)
     facts["runner_seconds"] = round(run.seconds, 3)
     refused = run.watched.tell(operation, runner, plan.failed, (statement.sql for statement in plan.statements))
     facts.update(refused.facts())
-    facts["backend_errors"] = _see_backends_well(operation, options, backup, sick_before)
+    if replace_backends:
+        replace_backends(facts)
+    facts["backend_errors"] = [] if replace_backends else _see_backends_well(operation, options, backup, sick_before)
     with operation.after("Database '%s' had been migrated as planned before that. %s" % (operation.database, _way_back(operation, backup))):
         afterwards = _look_afterwards(operation, planned, run.watched, before, options.analyze)
     facts["afterwards"] = afterwards.facts() if afterwards else {}
     without = went_without(operation, planned, approved, options.approval)
     facts["approval"] = approval_facts(without, approved, options.approval.reason)
-    report = _report(operation, planned, backup, facts, diff, [*(afterwards.lines() if afterwards else []), *refused.not_known])
+    judged = [] if replace_backends else [_told_of_backends(operation, facts["backend_errors"])]
+    not_known = [*(afterwards.lines() if afterwards else []), *refused.not_known]
+    report = _report(operation, planned, backup, facts, prepared.diff, judged, not_known)
     journal = {**report.journal, **(afterwards.journal() if afterwards else {}), **facts["approval"]}
     return replace(report, journal=journal)
 
@@ -150,21 +153,6 @@ def _look_afterwards(operation: Operation, planned: Planned, watched: Watched, b
     except ServerError as error:
         operation.warnings.append("What the migration has left could not be looked at: %s" % error.message)
         return None
-
-
-def require_sensible(locks: LockOptions) -> None:
-    """:raises DbopsError: for a limit that would end every wait at once, or that is none."""
-    for name, number in (
-        ("lock_retries", locks.retries),
-        ("lock_pause", locks.pause),
-        ("lock_deadline", locks.deadline),
-        ("lock_hold_max", locks.limits.hold),
-        ("blocker_max_age", locks.blocker_max_age),
-    ):
-        if number < 0:
-            raise DbopsError("dbops_migrate_%s is a number from 0 on, not %g." % (name, number))
-    if locks.limits.wait is None or locks.limits.wait <= 0:
-        raise DbopsError("The lock timeout has to be more than 0 seconds (dbops_migrate_lock_timeout).")
 
 
 def _require_nobody_in_the_way(operation: Operation, plan: Plan, max_age: float) -> None:
@@ -378,29 +366,33 @@ def _see_backends_well(operation: Operation, options: MigrationOptions, backup: 
     return errors
 
 
+def _told_of_backends(operation: Operation, errors: list[str]) -> str:
+    healthy = [container.name for container in operation.target.backends if container.in_service]
+    return "Backends: %s. New error lines in their logs: %d." % (", ".join(healthy) or "none runs", len(errors))
+
+
 def _report(
     operation: Operation,
     planned: Planned,
     backup: Backup | None,
     facts: dict[str, t.Any],
     diff: dict[str, str],
+    judged: list[str],
     not_known: list[str],
 ) -> Result:
     plan, runner = planned.plan, planned.runner
     before, after = tables(plan.before), tables(plan.after)
-    healthy = [container.name for container in operation.target.backends if container.in_service]
-    errors = facts["backend_errors"]
     summary = [
         "Migrated database '%s' with '%s' in %s: %s."
         % (operation.database, runner.command, duration_text(facts["runner_seconds"]), extent(plan)),
         "Tables before: %d, after: %d%s." % (len(before), len(after), _tables_named(before, after)),
         _way_back(operation, backup),
-        "Backends: %s. New error lines in their logs: %d." % (", ".join(healthy) or "none runs", len(errors)),
+        *judged,
         *not_known,
     ]
     facts = dict(facts, tables_before=before, tables_after=after)
     journal = dict(planned.journal(), backup=backup.manifest.id if backup else None)
-    return Result(True, summary + errors, facts, diff, journal)
+    return Result(True, summary + facts["backend_errors"], facts, diff, journal)
 
 
 def _tables_named(before: list[str], after: list[str]) -> str:

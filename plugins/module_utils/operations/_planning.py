@@ -19,6 +19,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._evidence import evaluate
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import OVERRULED, Gate, asks_its_checklist, wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._image import fetch_image
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record import PASSED, longest, read_rehearsal
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
@@ -90,7 +91,9 @@ def make_sound_plan(operation: Operation, options: PlanningOptions, approved: bo
     accepted = parse_acceptances(options.accepted)
     wanted(options.gates, asks_its_checklist(operation.request.environment, operation.is_production))  # said before anything is planned
     _database.require(operation.maintenance, operation.database)
-    runner = find_runner(operation.docker, operation.target.backend(), command_of(options.runner, "migrate"), options.image)
+    backend, argv = operation.target.backend(), command_of(options.runner, "migrate")
+    fetch_image(operation, options.image)
+    runner = find_runner(operation.docker, backend, argv, options.image)
     first = first_look(operation)
     plan = as_shown(operation, make_plan(operation, runner, options.state_tables, options.timeout, twice=True))
     _require_sound(plan, runner, options.timeout)
@@ -188,7 +191,8 @@ def _numbered(plan: Plan) -> list[str]:
 
 def apply_command(operation: Operation, short: str, image: str = "") -> str:
     """``image``: where another one than the running backend's was planned."""
-    return "ansible-playbook migrate.yml -l %s%s -e dbops_migrate_plan=%s" % (operation.evidence.host, _with(image), short)
+    playbook = "deploy.yml" if operation.request.operation == "deploy" else "migrate.yml"
+    return "ansible-playbook %s -l %s%s -e dbops_migrate_plan=%s" % (playbook, operation.evidence.host, _with(image), short)
 
 
 def plan_command(operation: Operation, image: str = "") -> str:

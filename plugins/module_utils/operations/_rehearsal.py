@@ -21,8 +21,10 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
     failure_of,
     find_runner,
 )
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._encrypted import require_key
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._image import fetch_image
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import (
     LIMIT,
     Planned,
@@ -42,7 +44,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._record i
     longest,
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import INTERVAL, Samples, sampled
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Smoke, Version, try_version
+from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import FAILS, UNKNOWN, WORKS, Version, try_version
 from ansible_collections.dbops.postgres.plugins.module_utils.risk import _told
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._accepted import parse_acceptances
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment, assess
@@ -95,7 +97,9 @@ def rehearse(operation: Operation, options: RehearsalOptions) -> Result:
     accepted = parse_acceptances(options.planning.accepted)
     _database.require(operation.maintenance, operation.database)
     argv = command_of(options.planning.runner, "migrate")
-    runner = find_runner(operation.docker, operation.target.backend(), argv, options.planning.image)
+    backend = operation.target.backend()
+    fetch_image(operation, options.planning.image)
+    runner = find_runner(operation.docker, backend, argv, options.planning.image)
     backup = _choose(operation, options.backup)
     server = _server(operation, backup, options)
     require_key(operation, backup)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke, smoke_commands
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions, planning_options
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._proof_options import LEAST_MEMORY
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._samples import LEAST_ROOM
-from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions import Smoke, smoke_commands
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._proof_server import AUTO, DISK, MEMORY, Limits
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 from ansible_collections.dbops.postgres.plugins.module_utils.text._measure import parse_size
@@ -70,7 +70,7 @@ def rehearsal_options(params: t.Mapping[str, t.Any]) -> RehearsalOptions:
         backup=params["backup"],
         jobs=params["jobs"],
         limits=Limits(params["place"], params["cpus"], memory, "dbops_rehearse", _ROOM, LEAST_ROOM),
-        smoke=Smoke(smoke_commands(params["smoke"]), params["health_timeout"]),
+        smoke=Smoke(smoke_commands(params["smoke"], "dbops_rehearse_smoke"), params["health_timeout"]),
         max_seconds=params["max_seconds"],
         max_lock_seconds=params["max_lock_seconds"],
         max_wal=wal,

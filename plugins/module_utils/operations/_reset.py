@@ -26,6 +26,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner imp
 )
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._new_database import create_beside
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._image import fetch_image
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._seed import seed_fingerprint
 from ansible_collections.dbops.postgres.plugins.module_utils.preview._baseline import (
     Baseline,
@@ -185,6 +186,7 @@ def _describe(operation: Operation, builder: Builder, fresh: Fresh) -> Baseline:
 
 def _find_builder(operation: Operation, options: ResetOptions, properties: _database.Properties) -> Builder:
     backend = operation.target.backend()
+    fetch_image(operation, options.image)
     migrate = find_runner(operation.docker, backend, command_of(options.runner, "migrate"), options.image)
     seed = find_runner(operation.docker, backend, command_of(options.seed, "seed"), options.image) if options.seed else None
     sorting = collation_version(operation.maintenance, operation.database)

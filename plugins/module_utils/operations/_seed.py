@@ -23,6 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched, run_watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup import facts_of, make_backup, require_space
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._backup_options import BackupOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._image import fetch_image
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _database
 from ansible_collections.dbops.postgres.plugins.module_utils.server._database import SEEDING, SEEDS
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import transaction
@@ -47,7 +48,9 @@ class SeedOptions:
 def seed(operation: Operation, options: SeedOptions) -> Result:
     """Run the seed unless this version of it ran before, and tell which rows it added."""
     _database.require(operation.maintenance, operation.database)
-    runner = find_runner(operation.docker, operation.target.backend(), command_of(options.command, "seed"), options.image)
+    backend = operation.target.backend()
+    fetch_image(operation, options.image)
+    runner = find_runner(operation.docker, backend, command_of(options.command, "seed"), options.image)
     mark = seed_fingerprint(runner)
     seeds = read_seeds(operation)
     require_no_half_seed(operation, options)

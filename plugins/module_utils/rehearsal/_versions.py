@@ -6,27 +6,23 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, harmless_mounts
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke, asked, first_failure
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._one_shot import OneShot
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._throwaway_server import Sandbox
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
 
 WORKS, FAILS, UNKNOWN = "works", "fails", "not known"
 
 #: Seconds that it has to go on running once it is well.
 _LASTING_SECONDS = 0.5
-
-#: Seconds that one command of the user's may take.
-_SMOKE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -38,31 +34,6 @@ class Version:
     image_id: str
     state: str
     evidence: str
-
-
-@dataclass(frozen=True)
-class Smoke:
-    """How a version is asked. ``commands``: run inside its container, each has to end with 0; ``seconds``: until it is healthy."""
-
-    commands: tuple[tuple[str, ...], ...] = ()
-    seconds: float = 60
-
-
-def smoke_commands(given: t.Sequence[t.Any]) -> tuple[tuple[str, ...], ...]:
-    """Each as a list of words, or as one text.
-
-    :raises DbopsError: where one is neither.
-    """
-    found = []
-    for command in given:
-        try:
-            words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-        except (TypeError, ValueError):
-            words = []
-        if not words:
-            raise DbopsError("'%s' in dbops_rehearse_smoke is no command: give its words as a list, or as one text." % (command,))
-        found.append(tuple(words))
-    return tuple(found)
 
 
 def try_version(operation: Operation, sandbox: Sandbox, runner: Runner, name: str, smoke: Smoke) -> Version:
@@ -77,10 +48,10 @@ def try_version(operation: Operation, sandbox: Sandbox, runner: Runner, name: st
     except EngineError as error:
         return replace(known, state=FAILS, evidence="It could not be started: %s" % error.message)
     try:
-        asked = replace(started, health_command=runner.container.health_command or started.health_command)
-        trouble = _wait_until_well(docker, asked, smoke.seconds)
-        found = _ask(operation, asked, known, smoke) if not trouble else known
-        trouble = trouble or _gone(docker, asked)
+        tried = replace(started, health_command=runner.container.health_command or started.health_command)
+        trouble = _wait_until_well(docker, tried, smoke.seconds)
+        found = _ask(operation, tried, known, smoke) if not trouble else known
+        trouble = trouble or _gone(docker, tried)
         if not trouble:
             return found
         said = " | ".join(docker.logs(started.id, tail=5).split("\n")).strip(" |")
@@ -111,22 +82,15 @@ def _gone(docker: Docker, container: Container) -> str:
 
 
 def _ask(operation: Operation, container: Container, known: Version, smoke: Smoke) -> Version:
-    deadline = time.monotonic() + smoke.seconds
-    for command in smoke.commands:
-        outcome = operation.docker.exec(container.id, command, timeout=_SMOKE_SECONDS)
-        while outcome.rc != 0 and not outcome.timed_out and time.monotonic() < deadline:  # it may be about to listen
-            time.sleep(0.2)
-            outcome = operation.docker.exec(container.id, command, timeout=_SMOKE_SECONDS)
-        if outcome.timed_out or outcome.rc != 0:
-            said = " ".join(outcome.output.split())[-300:] or "nothing"
-            why = "did not end within %d s" % _SMOKE_SECONDS if outcome.timed_out else "ended with %d" % outcome.rc
-            return replace(known, state=FAILS, evidence=operation.redactor.text("'%s' %s: %s" % (" ".join(command), why, said)))
-    asked = (["it is healthy"] if container.health_command else []) + ["'%s' succeeds" % " ".join(command) for command in smoke.commands]
-    if not asked:
+    failure = first_failure(operation.docker, container, smoke)
+    if failure:
+        return replace(known, state=FAILS, evidence=operation.redactor.text(failure))
+    passed = asked(container, smoke)
+    if not passed:
         return replace(
             known, evidence="It starts. It has no health check, and dbops_rehearse_smoke names no command, so nothing more is known."
         )
-    return replace(known, state=WORKS, evidence="It starts, %s." % ", ".join(asked))
+    return replace(known, state=WORKS, evidence="It starts, %s." % ", ".join(passed))
 
 
 def _container(operation: Operation, sandbox: Sandbox, runner: Runner, name: str) -> OneShot:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.dbops.postgres.plugins.module_utils.server._schema import Snapshot
 
 #: What programs name in their statements; without an index or a constraint they still work.
-_VITAL = ("table ", "column ", "type ", "view ", "materialized view ", "foreign table ", "sequence ", "function ", "procedure ")
+VITAL = ("table ", "column ", "type ", "view ", "materialized view ", "foreign table ", "sequence ", "function ", "procedure ")
 
 #: Where the type ends in the definition of a column (see ``_schema``).
 _AFTER_TYPE = re.compile(r" (?:collate|not null|storage|compression|statistics|generated|default|identity|grants)\b")
@@ -47,7 +47,7 @@ def fit(schema: Snapshot, needs: Snapshot) -> Fit:
 
 def broken_by(before: Snapshot, after: Snapshot, needs: Snapshot) -> list[str]:
     """What of a program's needs a change of the schema takes away, one sentence each; what did not fit before is not counted."""
-    gone = [key for key in sorted(needs) if key.startswith(_VITAL) and key in before and key not in after]
+    gone = [key for key in sorted(needs) if key.startswith(VITAL) and key in before and key not in after]
     tables = [key for key in gone if key.startswith("table ")]
     gone = [key for key in gone if not any(key.startswith("column %s." % table.partition(" ")[2]) for table in tables)]
     unfit_before = set(_unfit(before, needs))
@@ -56,7 +56,7 @@ def broken_by(before: Snapshot, after: Snapshot, needs: Snapshot) -> list[str]:
 
 def can_break(before: Snapshot, after: Snapshot) -> bool:
     """Whether a change could break any program at all: one that only adds what may be left out cannot."""
-    known = {key: definition for key, definition in before.items() if key.startswith(_VITAL)}
+    known = {key: definition for key, definition in before.items() if key.startswith(VITAL)}
     return bool(broken_by(before, after, known))
 
 
@@ -71,14 +71,14 @@ def leftovers(shared: Snapshot, present: t.Sequence[Snapshot], gone: t.Sequence[
 
 def _unfit(schema: Snapshot, needs: Snapshot) -> t.Iterator[str]:
     for key in sorted(needs):
-        if key in schema and key.startswith(_VITAL):
+        if key in schema and key.startswith(VITAL):
             why = _difference(key, schema[key], needs[key])
             if why:
                 yield "%s %s" % (key, why)
     tables = {key.partition(" ")[2] for key in needs if key.startswith("table ")}
     for key in sorted(schema):
         if key.startswith("column ") and key not in needs and key.partition(" ")[2].rpartition(".")[0] in tables and _demands(schema[key]):
-            yield "%s demands a value that this branch does not give" % key
+            yield "%s demands a value that it does not give" % key
 
 
 def _difference(key: str, present: str, needed: str) -> str:
@@ -86,7 +86,7 @@ def _difference(key: str, present: str, needed: str) -> str:
     if key.startswith("column "):
         if _type_of(present) != _type_of(needed):
             return "is %s, not %s" % (_type_of(present), _type_of(needed))
-        return "demands a value, which this branch may leave out" if _demands(present) and not _demands(needed) else ""
+        return "demands a value, which it may leave out" if _demands(present) and not _demands(needed) else ""
     if key.startswith("type "):
         missing = [label for label in _LABEL.findall(needed) if label not in _LABEL.findall(present)]
         return "lacks the value %s" % ", ".join(missing) if missing else ""

@@ -27,7 +27,7 @@ ACTION = yaml.safe_load((FOLDER / "actions" / "prepare" / "action.yml").read_tex
 JOBS = [(workflow, name) for workflow, content in WORKFLOWS.items() for name in content["jobs"]]
 
 #: The jobs that run a playbook which changes data; backup reads it.
-CHANGING = {("deploy", "migrate"), ("preview_reset", "preview-reset"), ("by_hand", "run")}
+CHANGING = {("deploy", "deploy"), ("preview_reset", "preview-reset"), ("by_hand", "run")}
 
 RECAP = "PLAY RECAP *****\nchat-production : ok=5    changed={} unreachable=0    failed=0\n"
 
@@ -261,20 +261,20 @@ class TestWorkflows:
 
     def test_what_changes_one_database_shares_its_group(self) -> None:
         group = {job: WORKFLOWS[job[0]]["jobs"][job[1]]["concurrency"]["group"] for job in CHANGING}
-        assert group[("deploy", "migrate")] == "chat-production"
+        assert group[("deploy", "deploy")] == "chat-production"
         assert group[("preview_reset", "preview-reset")] == "chat-preview"
         assert group[("by_hand", "run")] == "chat-${{ github.event.inputs.limit }}"
 
     def test_production_is_changed_only_with_approval(self) -> None:
         environments = {job: WORKFLOWS[job[0]]["jobs"][job[1]]["environment"] for job in CHANGING}
         assert environments == {
-            ("deploy", "migrate"): "production",
+            ("deploy", "deploy"): "production",
             ("preview_reset", "preview-reset"): "preview",
             ("by_hand", "run"): "${{ github.event.inputs.limit }}",
         }
         assert WORKFLOWS["by_hand"][True]["workflow_dispatch"]["inputs"]["limit"]["options"] == ["preview", "production"]
 
-    @pytest.mark.parametrize("job", [job for job in JOBS if job != ("deploy", "deploy")])
+    @pytest.mark.parametrize("job", [job for job in JOBS if job != ("deploy", "build")])
     def test_every_playbook_runs_with_a_limit(self, job: tuple[str, str]) -> None:
         assert WORKFLOWS[job[0]]["jobs"][job[1]]["env"]["LIMIT"]
         commands = [step["run"] for step in steps(job) if "ansible-playbook" in step.get("run", "")]

@@ -35,6 +35,7 @@ EXPECTED = {
     "database_marker": ("enroll", Risk.MARK),
     "database_reset": ("reset", Risk.DISPOSABLE),
     "database_status": ("status", Risk.READ),
+    "deployment": ("deploy", Risk.FORWARD),
     "migration": ("migrate", Risk.FORWARD),
     "migration_info": ("migration_info", Risk.READ),
     "migration_plan": ("plan", Risk.ASIDE),

@@ -31,6 +31,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.looks import (
 from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import (
     test_backup,
     test_copying,
+    test_deployment,
     test_migration,
     test_pruning,
     test_rehearsal,
@@ -102,6 +103,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("database_marker", lambda _monkeypatch, _folder, check: enroll(test_info.marking("production", check_mode=check)[0])),
     ("database_status", lambda monkeypatch, folder, _check: test_status.Stage(monkeypatch, folder).look()),
     ("database_reset", lambda monkeypatch, folder, check: test_reset.Stage(monkeypatch, folder).reset(check_mode=check)),
+    ("deployment", lambda monkeypatch, folder, check: test_deployment.Stage(monkeypatch, folder).deploy(check)),
     ("migration", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).migrate(check_mode=check)),
     ("migration_plan", lambda monkeypatch, folder, check: test_migration.Stage(monkeypatch, folder).plan_only(check)),
     ("migration_rehearsal", lambda monkeypatch, folder, check: test_rehearsal.Stage(monkeypatch, folder).rehearse(check)),

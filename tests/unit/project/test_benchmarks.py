@@ -18,6 +18,8 @@ RESULTS = json.loads((ROOT / "bench" / "results.json").read_text(encoding="utf-8
 KEYS = {
     "data_mb",
     "backup_time_ratio",
+    "deploy_overhead_seconds",
+    "deploy_error_seconds",
     "backup_size_ratio",
     "backup_limit_ratio",
     "backup_verify_seconds",

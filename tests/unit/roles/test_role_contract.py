@@ -225,7 +225,7 @@ def documented_options(path: Path) -> dict[str, dict]:
     assert found
     documentation = yaml.safe_load(found[1]) or {}
     options = dict(documentation.get("options") or {})
-    for fragment in ("gates", "offsite", "planning", "retention"):
+    for fragment in ("gates", "migrating", "offsite", "planning", "retention"):
         if f"dbops.postgres.{fragment}" in documentation.get("extends_documentation_fragment", ()):
             options.update(documented_options(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py"))
     return options

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "migrate.sh"
-VERBS = ["apply", "plan", "rehearse", "seed", "backup", "backups", "restore", "reset", "status", "diagnose"]
+VERBS = ["apply", "plan", "rehearse", "deploy", "seed", "backup", "backups", "restore", "reset", "status", "diagnose"]
 
 
 class Typed:
@@ -56,6 +56,10 @@ def typed(tmp_path: Path) -> Typed:
         (
             ["restore", "production", "latest", "--check"],
             ["dbops.postgres.restore", "-l", "production", "-e", "dbops_restore_backup=latest", "--check"],
+        ),
+        (
+            ["deploy", "production", "registry.example.org/app:v42"],
+            ["dbops.postgres.deploy", "-l", "production", "-e", "dbops_image=registry.example.org/app:v42"],
         ),
         (["seed", "preview"], ["dbops.postgres.seed", "-l", "preview"]),
         (["status", "production"], ["dbops.postgres.status", "-l", "production"]),
@@ -102,6 +106,13 @@ def test_a_restore_wants_to_know_of_what(typed: Typed, words: list[str]) -> None
     done = typed(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "say which backup: latest, undo, or an id that 'migrate.sh backups production' shows" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["deploy", "production"], ["deploy", "production", "--check"]])
+def test_a_deploy_wants_to_know_which_image(typed: Typed, words: list[str]) -> None:
+    done = typed(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "say which image, as the registry knows it" in done.stderr
 
 
 def complete_in_bash(*words: str) -> list[str]:

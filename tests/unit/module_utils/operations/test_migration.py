@@ -21,7 +21,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watchdog import LockLimits, Queue
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._watched_run import Watched
 from ansible_collections.dbops.postgres.plugins.module_utils.operations import _migration, _planning
-from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import LockOptions, MigrationOptions, migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import migrate
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration_options import LockOptions, MigrationOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning import plan_migration
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.risk._assessment import Assessment

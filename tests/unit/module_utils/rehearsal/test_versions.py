@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal import _versions
@@ -21,11 +22,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.rehearsal._versions
     FAILS,
     UNKNOWN,
     WORKS,
-    Smoke,
-    smoke_commands,
     try_version,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import EngineError
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeDocker, container, operation
 
 CHECKED = container(health_command=("/app/backend", "health"), program=("/app/backend", "serve"), user="65532")
@@ -141,10 +140,3 @@ def test_one_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     place.trouble = EngineError("no such file")
     found = tried(tmp_path, place)
     assert (found.state, found.evidence) == (FAILS, "It could not be started: no such file")
-
-
-def test_commands_are_words_or_one_text() -> None:
-    assert smoke_commands(["/app/backend check 'a b'", ["x", 1]]) == (("/app/backend", "check", "a b"), ("x", "1"))
-    for wrong in ("'half", "", [], 7):
-        with pytest.raises(DbopsError, match="is no command"):
-            smoke_commands([wrong])

@@ -48,9 +48,9 @@ def test_what_is_not_there_is_lacking() -> None:
         ({"column public.users.nickname": "text"}, "column public.users.nickname is text, not character varying"),
         (
             {"column public.users.nickname": "character varying not null"},
-            "column public.users.nickname demands a value, which this branch may leave out",
+            "column public.users.nickname demands a value, which it may leave out",
         ),
-        ({"column public.users.tenant": "bigint not null"}, "column public.users.tenant demands a value that this branch does not give"),
+        ({"column public.users.tenant": "bigint not null"}, "column public.users.tenant demands a value that it does not give"),
         ({"type public.mood": "owner postgres enum 'glad'"}, "type public.mood lacks the value 'sad'"),
     ],
 )

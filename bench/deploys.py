@@ -1,0 +1,95 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a deploy costs beside what it is made of, and for how long the application's users see errors."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from controller import Controller
+from measure import must
+from stack import BACKEND, ROOT, Server, Stack
+
+#: Seconds between two questions to the application, and how long one may take.
+PROBE_SECONDS, PATIENCE = 0.05, 0.5
+
+DEPLOY = {"dbops_image": f"{BACKEND}:v2", "dbops_deploy_pull": "missing", "dbops_migrate_gates": {}}
+
+
+class Probe:
+    """Asks the application for its newest messages all the time, at whichever address its container has."""
+
+    def __init__(self, server: Server) -> None:
+        self._backend = server.backends[0]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.errors: list[float] = []
+        self.asked = 0
+
+    def __enter__(self) -> Probe:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        address = self._backend.address
+        while not self._stop.wait(PROBE_SECONDS):
+            self.asked += 1
+            try:
+                with urllib.request.urlopen(f"http://{address}:8080/messages", timeout=PATIENCE) as answer:
+                    answer.read()
+            except (OSError, urllib.error.URLError):
+                self.errors.append(time.monotonic())
+                address = self._known(address)
+
+    def _known(self, address: str) -> str:
+        try:
+            return self._backend.address or address
+        except (AssertionError, StopIteration, KeyError):
+            return address
+
+    @property
+    def seconds(self) -> float:
+        """From the first question without an answer to the last."""
+        return self.errors[-1] - self.errors[0] + PROBE_SECONDS if self.errors else 0.0
+
+
+def deploys(stack: Stack, controller: Controller, rounds: int) -> dict[str, Any]:
+    """The runbook's backend from v1 to v2, whose migration only adds: the whole of `deploy.yml`, less backup, migration and start."""
+    overheads: list[float] = []
+    errors: list[float] = []
+    last: dict[str, Any] = {}
+    for _round in range(rounds):
+        stack.fill("v1")
+        _backend(stack, "v1")
+        with Probe(stack.production) as probe:
+            begun = time.monotonic()
+            run = must(controller.run("deploy", "-l", "production", **DEPLOY))
+            whole = time.monotonic() - begun
+        last = run.result()
+        phases, deployment = last["operation"]["phases"], last["deployment"]
+        parts = sum(seconds for phase, seconds in phases.items() if phase.startswith("backup:") or phase == "pull the image")
+        overheads.append(whole - parts - last["runner_seconds"] - deployment["start_seconds"] - deployment["well_seconds"])
+        errors.append(probe.seconds)
+    return {
+        "deploy_overhead_seconds": statistics.median(overheads),
+        "deploy_error_seconds": statistics.median(errors),
+        "deploy_seconds_phases": last["operation"]["phases"],
+        "remote_tasks": {"deploy": run.remote_tasks},
+    }
+
+
+def _backend(stack: Stack, version: str) -> None:
+    place = ["--name", stack.name, "--dir", str(stack.folder), "--owner", "deploy", "--only", "production"]
+    subprocess.run([str(ROOT / "demo" / "stack"), "backend", version, *place], check=True, capture_output=True)

@@ -1,0 +1,183 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Compose project: which one a container belongs to, what its files say of its services, and starting those anew.
+
+Compose tells by labels of its containers how it was called: ``com.docker.compose.project``, ``.project.working_dir``,
+``.project.config_files``, ``.project.environment_file``, ``.service`` and ``.config-hash``, the digest of a service's configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker, said_by
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+
+_LABEL = "com.docker.compose."
+
+#: Seconds that reading the files may take, and starting containers.
+_READING, _STARTING = 60, 900
+
+#: ``${NAME}``, ``$NAME`` or ``${NAME:-default}``, after a text without variables.
+IMAGE_VARIABLE = re.compile(r"^(?P<fixed>[^$]*)(?:\$(?P<plain>\w+)|\$\{(?P<name>\w+)(?::?[-?][^{}]*)?\})$")
+
+_WARNING = re.compile(r'time="[^"]*" level=warning msg="(?:[^"\\]|\\.)*"')
+
+_UNSET = re.compile(r'The \\?"([^"\\]+)\\?" variable is not set')
+
+
+@dataclass(frozen=True)
+class Project:
+    """How Compose is called for it. Absolute paths; ``env_files``: what its own files take their variables from, without one the ``.env`` in
+    ``folder``."""
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+    env_files: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        found = ["--project-name", self.name, "--project-directory", self.folder]
+        for path in self.files:
+            found += ["--file", path]
+        for path in self.env_files:
+            found += ["--env-file", path]
+        return tuple(found)
+
+    def with_file(self, path: str) -> Project:
+        """With a Compose file more, which counts last."""
+        return self if path in self.files else replace(self, files=(*self.files, path))
+
+    def without_file(self, path: str) -> Project:
+        return replace(self, files=tuple(known for known in self.files if known != path))
+
+    @property
+    def variables_file(self) -> str:
+        return self.env_files[-1] if self.env_files else os.path.join(self.folder, ".env")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the files say of a service. ``image``: with all variables in their places; ``written``: as it stands there, empty where that cannot be
+    read; ``digest``: of its configuration; ``platform``: that it asks for, or empty."""
+
+    name: str
+    image: str
+    written: str
+    digest: str
+    platform: str = ""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The project's files, read. ``unset``: variables that nothing gives a value."""
+
+    services: dict[str, Service]
+    unset: tuple[str, ...]
+
+
+def project_of(container: Container, folder: str = "", files: t.Sequence[str] = (), env_files: t.Sequence[str] = ()) -> Project:
+    """The project of a container, by its labels, as far as the inventory does not say otherwise.
+
+    :raises DbopsError: where Compose has not made it, or its files are not on this host.
+    """
+    labels = container.labels
+    name = labels.get(_LABEL + "project", "")
+    if not name:
+        raise DbopsError(
+            "Container '%s' was not made by Docker Compose, so how to start it anew is not known here. Migrate with 'ansible-playbook migrate.yml -e"
+            " dbops_image=...', and start it as you have started it." % container.name
+        )
+    folder = folder or labels.get(_LABEL + "project.working_dir", "")
+    found = tuple(os.path.join(folder, path) for path in files) or _split(labels.get(_LABEL + "project.config_files"))
+    env = tuple(os.path.join(folder, path) for path in env_files) or _split(labels.get(_LABEL + "project.environment_file"))
+    missing = [path for path in (*found, *env) if not os.path.isfile(path)]
+    if missing or not found:
+        raise DbopsError(
+            "Compose project '%s' was started from '%s', which is not on this host, or not to be seen by this user: name its folder and its"
+            " files with dbops_deploy_project_dir and dbops_deploy_compose_files. Nothing was touched."
+            % (name, (missing or ["no file"])[0])
+        )
+    return Project(name, folder, found, env)
+
+
+def _split(paths: str | None) -> tuple[str, ...]:
+    return tuple(path for path in (paths or "").split(",") if path)
+
+
+def service_of(container: Container) -> str:
+    return container.labels.get(_LABEL + "service", "")
+
+
+def digest_of(container: Container) -> str:
+    """Of the configuration that it was made from."""
+    return container.labels.get(_LABEL + "config-hash", "")
+
+
+def read_project(docker: Docker, project: Project, image: str) -> Composition:
+    """What the files say, those services included that a profile keeps back.
+
+    :param image: for variables that stand for one and have no value yet, since they are exported by whoever deploys by hand; else Compose reads
+        nothing at all.
+    :raises DbopsError: with Compose's own sentence, where it cannot read them.
+    """
+    read, given = _config(docker, project, {}, "--format", "json"), {}
+    written = _written(docker, project)
+    if read.rc != 0:
+        names = [variable_of(text) for text in written.values()]
+        given = {name: image for name in names if name in _UNSET.findall(read.stderr)}
+        read = _config(docker, project, given, "--format", "json") if given else read
+    if read.rc != 0:
+        raise DbopsError(
+            "Docker Compose cannot read the files of project '%s' (%s): %s Mend that, then run this again. Nothing was touched."
+            % (project.name, ", ".join(project.files), " ".join(_WARNING.sub("", said_by(read)).split()))
+        )
+    services = json.loads(read.stdout).get("services") or {}
+    hashes = _config(docker, project, given, "--hash", "*").stdout
+    digests = dict(line.split()[:2] for line in hashes.splitlines() if len(line.split()) == 2)
+    return Composition(
+        {
+            name: Service(name, said.get("image") or "", written.get(name, ""), digests.get(name, ""), said.get("platform") or "")
+            for name, said in services.items()
+        },
+        tuple(dict.fromkeys(_UNSET.findall(read.stderr))),
+    )
+
+
+def _written(docker: Docker, project: Project) -> dict[str, str]:
+    """Images with their variables; Compose cannot read every file like that, such as one with a variable for a number."""
+    read = _config(docker, project, {}, "--no-interpolate", "--format", "json")
+    if read.rc != 0:
+        return {}
+    return {name: str(said.get("image") or "") for name, said in (json.loads(read.stdout).get("services") or {}).items()}
+
+
+def _config(docker: Docker, project: Project, env: t.Mapping[str, str], *flags: str) -> Outcome:
+    return docker.compose([*project.flags, "--profile", "*", "config", *flags], _READING, env)
+
+
+def variable_of(written: str) -> str:
+    """The variable that an image's text ends with, empty where there is none."""
+    match = IMAGE_VARIABLE.match(written)
+    return (match.group("name") or match.group("plain")) if match else ""
+
+
+def start_anew(docker: Docker, project: Project, services: t.Sequence[str]) -> str:
+    """Let Compose replace the containers of these services by what the files say now, and nothing else. Returns why it could not, or nothing."""
+    flags = ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--quiet-pull"]
+    outcome = docker.compose([*project.flags, "--progress", "quiet", *flags, *services], _STARTING)
+    return said_by(outcome) if outcome.rc else ""
+
+
+def line_to_start(project: Project, services: t.Sequence[str]) -> str:
+    """For a person to type."""
+    return " ".join(["docker", "compose", *project.flags, "up", "--detach", "--no-deps", *services])

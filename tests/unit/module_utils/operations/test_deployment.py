@@ -1,0 +1,290 @@
+# Copyright (c) 2026, The dbops.postgres contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deploying: what is asked before anything is touched, in which order it is done, and what is there after a version that is not well."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke
+from ansible_collections.dbops.postgres.plugins.module_utils.deployment._outlook import START_FIRST, Outlook
+from ansible_collections.dbops.postgres.plugins.module_utils.deployment._rollout import Started, Wanted
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
+from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _deployment
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment import deploy
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_options import ALWAYS, MISSING, DeploymentOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration_options import MigrationOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._planning_options import PlanningOptions
+from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
+from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, EngineError, Interrupted
+from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeDocker, container, operation
+from ansible_collections.dbops.postgres.tests.unit.module_utils.operations import test_migration
+from ansible_collections.dbops.postgres.tests.unit.module_utils.operations.test_migration import BEFORE, GOOD
+
+OLD_ID, NEW_ID = "sha256:old", "sha256:new"
+NEW = "app:v2"
+EMPTY = Plan((), BEFORE, BEFORE, (), GOOD)
+
+
+class Host(FakeDocker):
+    """An engine with one Compose project, which is started by what its ``.env`` says."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(images={name: Image(OLD_ID, {}, (), {}, platform="linux/amd64") for name in ("app:v1", OLD_ID)})
+        new = Image(NEW_ID, {}, (), {}, ("app@sha256:55",), platform="linux/amd64")
+        self.images.update({NEW: new, "app:v2@sha256:55": new, NEW_ID: new})
+        self.folder = folder
+        self.pulled: list[str] = []
+        self.refused = ""
+        self.digest = "same"
+        self.unset = ""
+        (folder / "compose.yml").write_text("", encoding="utf-8")
+        (folder / ".env").write_text("IMAGE=app:v1\n", encoding="utf-8")
+        self.web = self.made("app:v1", OLD_ID)
+
+    def made(self, image: str, image_id: str) -> Container:
+        known = {"project": "shop", "project.working_dir": str(self.folder), "project.config_files": str(self.folder / "compose.yml")}
+        known.update({"service": "web", "config-hash": "same"})
+        labels = {"com.docker.compose." + name: text for name, text in known.items()}
+        return container("web", id="web of " + image, image=image, image_id=image_id, labels=labels, health_command=("check",))
+
+    @property
+    def image_set(self) -> str:
+        return (self.folder / ".env").read_text(encoding="utf-8").strip().partition("=")[2]
+
+    def pull(self, name: str, _seconds: float) -> str:
+        self.pulled.append(name)
+        return self.refused
+
+    def platform(self) -> str:
+        return "linux/amd64"
+
+    def tag(self, image_id: str, name: str) -> None:
+        self.images[name] = self.images[image_id]
+
+    def of_project(self, _project: str, _services: t.Iterable[str]) -> list[Container]:
+        return [self.web]
+
+    def compose(self, argv: t.Sequence[str], _seconds: float, _env: t.Any = None) -> Outcome:
+        if "--hash" in argv:
+            return Outcome(0, "web %s\nother x\n" % self.digest, "")
+        image = "${IMAGE}" if "--no-interpolate" in argv else self.image_set
+        unset = 'level=warning msg="The \\"%s\\" variable is not set. Defaulting to a blank string."' % self.unset if self.unset else ""
+        return Outcome(0, json.dumps({"services": {"web": {"image": image}, "other": {"image": "x"}}}), unset)
+
+
+class Stage(test_migration.Stage):
+    """A migration that is played, and containers that are. ``troubles``: of each start, by turns."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        super().__init__(monkeypatch, folder)
+        self.host = Host(folder)
+        self.troubles: list[t.Any] = []
+        self.outlook = Outlook()
+        monkeypatch.setattr(_deployment, "look_ahead", lambda *_arguments: self.outlook)
+        monkeypatch.setattr(_deployment, "roll_out", self._roll_out)
+        monkeypatch.setattr(_deployment, "last_words", lambda *_arguments: "cannot find x")
+
+    def _roll_out(self, _docker: t.Any, wanted: Wanted) -> Started:
+        self.journal.append("start " + self.host.image_set)
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        if isinstance(trouble, BaseException):
+            raise trouble
+        self.host.web = self.host.made(self.host.image_set, wanted.image_id)
+        return Started((self.host.web,), trouble, 0.5, 1.5)
+
+    def begin(self, check_mode: bool = False, environment: str = "production") -> Operation:
+        super().begin(check_mode, environment)
+        sessions = self.operation.maintenance
+        self.operation = operation(
+            self.folder, t.cast(t.Any, sessions), self.host, backends=(self.host.web,), check_mode=check_mode, environment=environment
+        )
+        return self.operation
+
+    def deploy(self, check_mode: bool = False, image: str = NEW, **options: t.Any) -> Result:
+        planning = PlanningOptions(("ent",), image=image, gates=GateOptions({}))
+        return deploy(self.begin(check_mode), DeploymentOptions(MigrationOptions(planning), **{"settle": 0.0, **options}))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+def failure(stage: Stage, **options: t.Any) -> DbopsError:
+    with pytest.raises(DbopsError) as failed:
+        stage.deploy(**options)
+    return failed.value
+
+
+# --- in which order -------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_backed_up_migrated_and_started_pinned_by_its_digest(stage: Stage) -> None:
+    result = stage.deploy()
+    assert stage.journal == ["space", "backup before_migration", "run", "start app:v2@sha256:55"]
+    assert stage.host.pulled == [NEW] and result.changed
+    assert "To go back to the image before: ansible-playbook deploy.yml -l chat-production -e dbops_image=app:v1" in result.summary[2]
+    assert (result.journal["deployed_id"], result.journal["image_before"]) == (NEW_ID, "app:v1")
+    assert result.journal["plan_fingerprint"] and result.facts["deployment"]["start_seconds"] == 0.5
+
+
+def test_it_may_be_started_first_and_is_migrated_by_the_new_container_then(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    runners = []
+    monkeypatch.setattr(_deployment, "carry_out", lambda _o, prepared, *_rest: runners.append(prepared.planned.runner) or Result(True, []))
+    stage.deploy(order=START_FIRST)
+    assert stage.journal == ["start app:v2@sha256:55"]
+    assert [runner.container.id for runner in runners] == ["web of app:v2@sha256:55"]
+
+
+def test_check_mode_and_run_show_the_same_and_check_mode_touches_nothing(stage: Stage) -> None:
+    checked = stage.deploy(check_mode=True)
+    assert stage.journal == [] and stage.host.image_set == "app:v1"
+    assert checked.summary[0].startswith("Would deploy image 'app:v2@sha256:55' to service 'web'")
+    done = stage.deploy()
+    assert checked.diff == done.diff and "+IMAGE=app:v2@sha256:55" in (done.diff or {})["prepared"]
+
+
+def test_what_is_there_already_is_left_alone(stage: Stage) -> None:
+    stage.plan = EMPTY
+    stage.host.web = stage.host.made("app:v2@sha256:55", NEW_ID)
+    result = stage.deploy()
+    assert not result.changed and stage.journal == [] and result.diff == {"prepared": ""}
+    assert result.summary[0] == "Nothing to deploy: service 'web' of Compose project 'shop' runs image 'app:v2@sha256:55' already."
+    assert not stage.deploy(check_mode=True).changed
+
+
+def test_only_the_database_is_behind(stage: Stage) -> None:
+    stage.host.web = stage.host.made("app:v2@sha256:55", NEW_ID)
+    result = stage.deploy()
+    assert "start app:v2@sha256:55" not in stage.journal and "run" in stage.journal
+    assert result.changed and result.summary[-1].startswith("Nothing to start")
+
+
+def test_files_that_were_edited_since_start_it_anew(stage: Stage) -> None:
+    stage.plan, stage.host.digest = EMPTY, "edited"
+    stage.host.web = stage.host.made("app:v2@sha256:55", NEW_ID)
+    assert stage.deploy().changed and stage.journal == ["start app:v2@sha256:55"]
+    assert "have changed since its containers were started" in stage.operation.warnings[0]
+
+
+def test_an_order_that_is_not_safe_is_told(stage: Stage) -> None:
+    stage.outlook = Outlook(("column public.users.name would be gone",))
+    stage.deploy()
+    assert "Safe is: -e dbops_deploy_order=start_first" in stage.operation.warnings[0]
+
+
+# --- what does not get well -----------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_is_not_well_is_taken_back_and_a_migration_that_only_adds_stays(stage: Stage) -> None:
+    stage.troubles = ["Container 'web' ends."]
+    error = failure(stage)
+    assert stage.journal[-2:] == ["start app:v2@sha256:55", "start app:v1"] and stage.host.image_set == "app:v1"
+    assert error.message.startswith(
+        "The new version does not get well: Container 'web' ends. It says: cannot find x\nThe image before, 'app:v1',"
+    )
+    assert "The migration stays: the version before goes on with it." in error.message
+    assert error.details["taken_back"] == "app:v1"
+    assert [backend.image_id for backend in stage.operation.target.backends] == [OLD_ID]
+
+
+@pytest.mark.parametrize("outlook", [Outlook(("column x would be gone",)), Outlook(unknown="it fails")])
+def test_what_the_version_before_may_miss_is_told_with_the_line_that_restores(stage: Stage, outlook: Outlook) -> None:
+    stage.troubles, stage.outlook = ["no"], outlook
+    message = failure(stage).message
+    assert "The database stays migrated, and the version before may not go on with that" in message
+    assert "-e dbops_restore_backup=chat_20261123_030000 -e dbops_confirm=restore:chat" in message
+
+
+def test_a_tag_that_means_another_image_by_now_is_not_trusted_on_the_way_back(stage: Stage) -> None:
+    stage.troubles = ["no"]
+    stage.host.images["app:v1"] = stage.host.images[NEW_ID]
+    failure(stage)
+    assert stage.host.image_set == "app:dbops-before-shop" and stage.host.images["app:dbops-before-shop"].id == OLD_ID
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("nor this", "was put back, and is not well either: nor this\nTo start it by hand: docker compose --project-name shop"),
+        (EngineError("The engine is gone."), "could not be put back: The engine is gone.\nTo start it by hand: docker compose"),
+    ],
+)
+def test_a_way_back_that_fails_too_is_told_with_the_line_to_start(stage: Stage, second: t.Any, told: str) -> None:
+    stage.troubles = ["no", second]
+    assert told in failure(stage).message
+
+
+def test_an_interruption_takes_it_back_too(stage: Stage) -> None:
+    stage.troubles = [Interrupted("Interrupted by signal 15.")]
+    assert "Interrupted by signal 15.\nThe image before, 'app:v1', was put back" in failure(stage).message
+    assert stage.host.image_set == "app:v1"
+
+
+def test_a_migration_that_fails_after_the_start_takes_the_image_back(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [test_migration.BAD], [BEFORE]
+    message = failure(stage, order=START_FIRST).message
+    assert "The migration failed" in message and message.endswith("The image before, 'app:v1', was put back, and is well.")
+    assert stage.host.image_set == "app:v1"
+
+
+def test_a_migration_that_fails_first_starts_nothing(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [test_migration.BAD], [BEFORE]
+    assert "put back" not in failure(stage).message
+    assert not [line for line in stage.journal if line.startswith("start")] and stage.host.image_set == "app:v1"
+
+
+# --- what is refused beforehand -------------------------------------------------------------------------------------------
+
+
+def test_without_an_image_there_is_nothing_to_deploy(stage: Stage) -> None:
+    assert "deploy.yml -l chat-production -e dbops_image=" in failure(stage, image="").message
+
+
+def test_a_pull_that_fails_says_what_to_do_and_does_not_take_an_old_one_for_the_new(stage: Stage) -> None:
+    stage.host.refused = "denied."
+    message = failure(stage).message
+    assert message.startswith("Image 'app:v2' could not be pulled: denied. Look whether") and "docker login" in message
+    assert message.endswith("to use that: -e dbops_deploy_pull=missing")
+    assert stage.deploy(pull=MISSING).changed
+    del stage.host.images[NEW]
+    assert "dbops_deploy_pull" not in failure(stage, pull=MISSING).message
+
+
+def test_another_architecture_is_refused_unless_the_service_asks_for_it(stage: Stage) -> None:
+    stage.host.images[NEW] = replace(stage.host.images[NEW], platform="linux/arm64")
+    assert "is for linux/arm64, and this engine runs linux/amd64" in failure(stage).message
+    assert stage.host.image_set == "app:v1" and stage.journal == []
+
+
+def test_a_service_that_the_files_do_not_have_is_refused(stage: Stage) -> None:
+    message = failure(stage, services=("wep",)).message
+    assert "Compose project 'shop' has no service 'wep'" in message and "it has other, web" in message
+
+
+def test_variables_that_nothing_gives_a_value_any_more_are_refused(stage: Stage) -> None:
+    stage.host.unset, stage.host.digest = "DATABASE_URL", "edited"
+    assert "need variables that nothing gives a value here (DATABASE_URL)" in failure(stage).message
+    stage.host.digest = "same"  # it was blank from the beginning
+    assert stage.deploy().changed
+
+
+def test_a_version_without_any_check_is_deployed_and_said_to_be_unknown(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.host, "made", lambda *given: replace(Host.made(stage.host, *given), health_command=()))
+    assert stage.deploy(pull=ALWAYS).changed
+    assert "that it runs after 0 s is all that is known of it" in stage.operation.warnings[-1]
+
+
+def test_what_it_was_asked_is_told(stage: Stage) -> None:
+    assert "(it is healthy, 'curl x' succeeds)" in stage.deploy(smoke=Smoke((("curl", "x"),))).summary[0]
