@@ -184,7 +184,7 @@ class DbopsModule(AnsibleModule):
         try:
             if _own_process.wait(run, asked["wait"]):
                 self._answer_of(run)
-            self.exit_json(changed=False, following=run.answer())
+            _print_following(run.answer())
         finally:
             if run.alive:  # what this process would clean up, the other one still needs
                 with contextlib.suppress(OSError):
@@ -194,7 +194,7 @@ class DbopsModule(AnsibleModule):
     def _answer_of(self, run: RunFiles, attached: bool = False) -> t.NoReturn:
         """What a run that goes on by itself has to say by now: its own result, as it has printed it, or that it works."""
         if run.alive or attached:
-            self.exit_json(changed=False, following=dict(run.answer(), attached=attached))
+            _print_following(dict(run.answer(), attached=attached))
         printed = run.result()
         if not printed:
             self.fail_json(msg=run.lost())
@@ -359,6 +359,13 @@ class DbopsModule(AnsibleModule):
             _metrics.write_metrics(folder, labels, _metrics.rendered(_metrics.samples(own, entries, utc_now().timestamp()), labels))
         except (DbopsError, OSError) as trouble:
             self.warn(self._redactor.text(_sentence_of(trouble).message))
+
+
+def _print_following(answer: dict[str, t.Any]) -> t.NoReturn:
+    """Where the run is, printed without Ansible's help, which may have to be loaded: the run's end removes where that is loaded from."""
+    sys.stdout.write("\n%s\n" % json.dumps({"changed": False, "following": answer}))
+    sys.stdout.flush()
+    raise SystemExit(0)
 
 
 def target_of(given: dict[str, t.Any]) -> dict[str, str]:

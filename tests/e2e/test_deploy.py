@@ -93,6 +93,7 @@ def test_one_that_crashes_at_start_is_taken_back_and_the_migration_stays(
     assert last(stack, production)["result"] == "failed" and stack.leftovers() == []
 
 
+@pytest.mark.long  # each step of it has a test without an engine
 def test_one_that_never_gets_healthy_is_taken_back(shop: Shop, controller: Controller) -> None:
     run = deployed(controller, shop, Version("bad", health="SELECT 1/0;"), dbops_deploy_health_timeout=3)
     assert not run.ok and "is not healthy: its check" in run.message and "division by zero" in run.message
@@ -105,6 +106,7 @@ def test_one_that_is_healthy_and_then_dies_is_taken_back(shop: Shop, controller:
     assert shop.running == "v1"
 
 
+@pytest.mark.long  # each step of it has a test without an engine
 def test_one_that_fails_a_smoke_command_is_taken_back(shop: Shop, controller: Controller) -> None:
     run = deployed(controller, shop, ADDS, dbops_deploy_smoke=["cat /app/version", "cat /app/none"], dbops_deploy_health_timeout=3)
     assert not run.ok and "'cat /app/none' ended with 1" in run.message and shop.running == "v1"
@@ -141,15 +143,17 @@ def test_which_order_is_safe_is_told_beforehand_and_either_is_done(
     assert ("text" in production.columns("messages")) is (version is ADDS)
 
 
-def test_a_migration_that_fails_after_the_start_takes_the_image_back(shop: Shop, controller: Controller, production: Server) -> None:
-    breaks = Version(
-        "v2", "ALTER TABLE messages ADD CONSTRAINT never CHECK (id < 0) NOT VALID; ALTER TABLE messages VALIDATE CONSTRAINT never;"
-    )
-    run = deployed(
-        controller, shop, breaks, dbops_deploy_order="start_first", dbops_migrate_approval="never", dbops_migrate_look_up_seconds=0
-    )
-    assert not run.ok and "The migration failed" in run.message and "was put back, and is well" in run.message
-    assert shop.running == "v1"
+@pytest.mark.parametrize("whole", [True, False], ids=["undone", "half done"])
+def test_a_migration_that_fails_after_the_start_takes_the_image_back_where_the_schema_is_as_it_was(
+    shop: Shop, controller: Controller, whole: bool
+) -> None:
+    fails = "ALTER TABLE messages ADD CONSTRAINT never CHECK (id < 0) NOT VALID; ALTER TABLE messages VALIDATE CONSTRAINT never;"
+    options = {"dbops_migrate_approval": "never", "dbops_migrate_look_up_seconds": 0, "dbops_deploy_settle": 0.5}
+    breaks = Version("v2", f"BEGIN; {fails} COMMIT;" if whole else fails)
+    run = deployed(controller, shop, breaks, dbops_deploy_order="start_first", **options)
+    assert not run.ok and "The migration failed" in run.message
+    assert ("was put back, and is well" in run.message, "The new version stays" in run.message) == (whole, not whole), run.message
+    assert shop.running == ("v1" if whole else "v2")
 
 
 def test_an_image_that_is_not_there_is_refused_before_anything_is_touched(shop: Shop, controller: Controller, stack: Stack) -> None:
@@ -218,12 +222,13 @@ def test_a_tag_variable_and_a_tag_that_was_moved_meanwhile(v1: None, stack: Stac
         moved = Version("v1", ADDS.migrate, serve="exit 3")
         run = deployed(controller, shop, moved)
         assert not run.ok and "was put back, and is well" in run.message, run.output
-        assert shop.read(".env").count(f"SHOP_TAG=dbops-before-{shop.project}") == 1
+        assert shop.read(".env").count(f"SHOP_TAG=dbops-before-{shop.project}-web") == 1
         assert shop.web.inspect()["State"]["Status"] == "running"
         run = deployed(controller, shop, Version("v3"))
         assert run.ok and shop.running == "v3" and "SHOP_TAG=v3\n" in shop.read(".env"), run.output
 
 
+@pytest.mark.long  # each step of it has a test without an engine
 def test_variables_that_were_exported_by_hand_are_missed_beforehand(v1: None, stack: Stack, controller: Controller) -> None:
     with opened_shop(stack) as shop:
         shop.up(V1, SOMETHING="x")

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._runner import Runner, find_runner
+from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._expected_schemas import expected_schemas
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
@@ -62,14 +64,18 @@ def _brief(losses: tuple[str, ...]) -> str:
     return "; ".join(losses[:_MOST]) + more
 
 
-def look_ahead(operation: Operation, plan: Plan, runner: Runner) -> Outlook:
-    """What the running version needs is what its own migration makes of an empty database; only asked where the plan could break anybody."""
+def look_ahead(operation: Operation, plan: Plan, runner: Runner, replaced: t.Sequence[Container]) -> Outlook:
+    """What the running version needs is what its own migration makes of an empty database; only asked where the plan could break anybody.
+
+    :param replaced: the containers that run now.
+    """
     if plan.empty:
         return Outlook()
     new_before = _lacking(plan)
-    if runner.container.image_id == runner.image_id or not can_break(plan.before, plan.after):
+    older = [container for container in replaced if container.image_id != runner.image_id]
+    if not older or not can_break(plan.before, plan.after):
         return Outlook((), new_before)
-    running = find_runner(operation.docker, runner.container, runner.argv, "")
+    running = find_runner(operation.docker, older[-1], runner.argv, "")
     trial = expected_schemas(operation, [running])[running.image_id]
     if trial.trouble:
         return Outlook((), new_before, trial.trouble)

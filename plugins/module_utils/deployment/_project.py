@@ -23,6 +23,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import
 
 _LABEL = "com.docker.compose."
 
+#: The Compose file of ours, in the project's folder.
+FILE_NAME = "compose.dbops-image.yml"
+
 #: Seconds that reading the files may take, and starting containers.
 _READING, _STARTING = 60, 900
 
@@ -98,7 +101,8 @@ def project_of(container: Container, folder: str = "", files: t.Sequence[str] = 
             " dbops_image=...', and start it as you have started it." % container.name
         )
     folder = folder or labels.get(_LABEL + "project.working_dir", "")
-    found = tuple(os.path.join(folder, path) for path in files) or _split(labels.get(_LABEL + "project.config_files"))
+    ours = [FILE_NAME] if files and os.path.isfile(os.path.join(folder, FILE_NAME)) and FILE_NAME not in files else []
+    found = tuple(os.path.join(folder, path) for path in (*files, *ours)) or _split(labels.get(_LABEL + "project.config_files"))
     env = tuple(os.path.join(folder, path) for path in env_files) or _split(labels.get(_LABEL + "project.environment_file"))
     missing = [path for path in (*found, *env) if not os.path.isfile(path)]
     if missing or not found:
@@ -123,18 +127,20 @@ def digest_of(container: Container) -> str:
     return container.labels.get(_LABEL + "config-hash", "")
 
 
-def read_project(docker: Docker, project: Project, image: str) -> Composition:
+def read_project(docker: Docker, project: Project, image: str = "", given: t.Mapping[str, str] | None = None) -> Composition:
     """What the files say, those services included that a profile keeps back.
 
     :param image: for variables that stand for one and have no value yet, since they are exported by whoever deploys by hand; else Compose reads
         nothing at all.
+    :param given: variables that count more than those of the files.
     :raises DbopsError: with Compose's own sentence, where it cannot read them.
     """
-    read, given = _config(docker, project, {}, "--format", "json"), {}
+    given = dict(given or {})
+    read = _config(docker, project, given, "--format", "json")
     written = _written(docker, project)
-    if read.rc != 0:
+    if read.rc != 0 and image:
         names = [variable_of(text) for text in written.values()]
-        given = {name: image for name in names if name in _UNSET.findall(read.stderr)}
+        given.update({name: image for name in names if name in _UNSET.findall(read.stderr)})
         read = _config(docker, project, given, "--format", "json") if given else read
     if read.rc != 0:
         raise DbopsError(
@@ -171,13 +177,18 @@ def variable_of(written: str) -> str:
     return (match.group("name") or match.group("plain")) if match else ""
 
 
-def start_anew(docker: Docker, project: Project, services: t.Sequence[str]) -> str:
-    """Let Compose replace the containers of these services by what the files say now, and nothing else. Returns why it could not, or nothing."""
+def start_anew(docker: Docker, project: Project, services: t.Mapping[str, int]) -> str:
+    """Let Compose replace the containers of these services by what the files say now, and nothing else. Returns why it could not, or nothing.
+
+    :param services: how many containers each has had; more than one may have been asked for by hand (``--scale``).
+    """
     flags = ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--quiet-pull"]
-    outcome = docker.compose([*project.flags, "--progress", "quiet", *flags, *services], _STARTING)
-    return said_by(outcome) if outcome.rc else ""
+    for name, number in services.items():
+        flags += ["--scale", "%s=%d" % (name, number)] if number > 1 else []
+    outcome = docker.compose([*project.flags, "--profile", "*", *flags, *services], _STARTING)
+    return " ".join(_WARNING.sub("", outcome.stderr).split("\n")[-3:]).strip() or said_by(outcome) if outcome.rc else ""
 
 
-def line_to_start(project: Project, services: t.Sequence[str]) -> str:
+def line_to_start(project: Project, services: t.Iterable[str]) -> str:
     """For a person to type."""
     return " ".join(["docker", "compose", *project.flags, "up", "--detach", "--no-deps", *services])

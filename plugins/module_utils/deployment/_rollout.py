@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend import _health
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke, first_failure
-from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import Project, start_anew
+from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import Project, service_of, start_anew
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._docker import Docker
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container
 
@@ -22,11 +22,12 @@ _CRASHES = 4
 
 @dataclass(frozen=True)
 class Wanted:
-    """``services`` of ``project`` shall run ``image_id``. Seconds: ``smoke.seconds`` until they are well, ``settle`` that they have to stay so."""
+    """``images``: the ids that the services of ``project`` shall run; ``numbers``: how many containers each has. Seconds: ``smoke.seconds`` until
+    they are well, ``settle`` that they have to stay so."""
 
     project: Project
-    services: tuple[str, ...]
-    image_id: str
+    images: dict[str, str]
+    numbers: dict[str, int]
     smoke: Smoke
     settle: float
 
@@ -44,8 +45,8 @@ class Started:
 def roll_out(docker: Docker, wanted: Wanted) -> Started:
     """Replace the containers, and see them well."""
     begun = time.monotonic()
-    refused = start_anew(docker, wanted.project, wanted.services)
-    containers = docker.of_project(wanted.project.name, wanted.services)
+    refused = start_anew(docker, wanted.project, wanted.numbers)
+    containers = docker.of_project(wanted.project.name, wanted.images)
     started = time.monotonic()
     trouble = "Docker Compose could not start it: %s" % refused if refused else _trouble(docker, wanted, containers)
     well = time.monotonic()
@@ -54,11 +55,16 @@ def roll_out(docker: Docker, wanted: Wanted) -> Started:
 
 def _trouble(docker: Docker, wanted: Wanted, containers: t.Sequence[Container]) -> str:
     if not containers:
-        return "There is no container of %s afterwards." % " and ".join(wanted.services)
-    other = [container for container in containers if container.image_id != wanted.image_id]
+        return "There is no container of %s afterwards." % " and ".join(wanted.images)
+    other = [container for container in containers if container.image_id != wanted.images[service_of(container)]]
     if other:
         return "Container '%s' runs image '%s', which is another one now than the one that was planned." % (other[0].name, other[0].image)
-    return wait_until_well(docker, containers, wanted.smoke.seconds) or _smoke(docker, containers, wanted.smoke)
+    return first_trouble(docker, containers, wanted.smoke)
+
+
+def first_trouble(docker: Docker, containers: t.Sequence[Container], smoke: Smoke) -> str:
+    """Why one of them does not get well, or does not pass the smoke commands; empty where all do."""
+    return wait_until_well(docker, containers, smoke.seconds) or _smoke(docker, containers, smoke)
 
 
 def wait_until_well(docker: Docker, containers: t.Sequence[Container], seconds: float) -> str:

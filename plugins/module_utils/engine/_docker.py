@@ -303,7 +303,7 @@ class Docker:
         outcome = self._call(["compose", *argv], env=env, check=False, kept=None, patience=None, timeout=seconds)
         if outcome.rc:
             _raise_engine_trouble(outcome)
-        if outcome.rc and ("is not a docker command" in outcome.stderr or outcome.stderr.startswith("unknown ")):
+        if outcome.rc and any(word in outcome.stderr for word in ("is not a docker command", "unknown flag: --project-name")):
             raise EngineError("Docker Compose is not installed on this host: install the package 'docker-compose-plugin' (version 2).")
         if outcome.timed_out:
             raise EngineError("'docker compose %s' did not end within %d s." % (" ".join(argv[-2:]), seconds))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._env_file import parse_env_text
 from ansible_collections.dbops.postgres.plugins.module_utils.deployment._image_setting import (
-    FILE_NAME,
+    _with_variables,
     pinned,
     repository_of,
     setting_of,
 )
-from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import Project, Service, variable_of
+from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import FILE_NAME, Project, Service, variable_of
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Image
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
 
@@ -88,12 +88,12 @@ def test_the_whole_image_is_written_into_its_variable_and_nothing_else_is_touche
     env.chmod(0o640)
     setting = setting_of(project(tmp_path), [web("${IMAGE}")], NEW)
     assert setting.name == "IMAGE" and "PASSWORD" not in setting.diff()
-    assert setting.diff().splitlines()[2:] == ["-export IMAGE='app:v41'", "+export IMAGE='%s'" % NEW]
+    assert setting.diff().splitlines()[2:] == ["-IMAGE=app:v41", "+IMAGE=" + NEW]
     setting.write()
     assert env.read_bytes() == b"# mine\r\nPASSWORD='x y'\r\nexport IMAGE='%s'\r\nLAST=1\r\n" % NEW.encode()
     assert env.stat().st_mode & 0o777 == 0o640
     again = setting_of(project(tmp_path), [web("${IMAGE}")], NEW)
-    assert again.before == again.after and again.diff() == ""
+    assert again.before == again.values and again.diff() == ""
     setting.take_back()
     assert b"IMAGE='app:v41'" in env.read_bytes() and [path.name for path in tmp_path.iterdir()] == [".env"]
 
@@ -118,7 +118,7 @@ def test_a_variable_that_nobody_has_set_is_added_and_taken_away_again(tmp_path: 
 @pytest.mark.parametrize("written", ["app:v41", "other:${TAG}", "${REGISTRY}/app:${TAG}"])
 def test_an_image_without_a_variable_of_its_own_gets_a_compose_file_of_ours(tmp_path: Path, written: str) -> None:
     setting = setting_of(project(tmp_path), [web(written)], NEW)
-    assert (setting.name, setting.path) == ("", str(tmp_path / FILE_NAME))
+    assert (setting.variable, setting.path) == (False, str(tmp_path / FILE_NAME))
     setting.write()
     text = (tmp_path / FILE_NAME).read_text(encoding="utf-8")
     assert "services:\n  web:\n    image: %s\n" % json.dumps(NEW) in text
@@ -128,7 +128,7 @@ def test_an_image_without_a_variable_of_its_own_gets_a_compose_file_of_ours(tmp_
 
 
 def test_services_that_are_written_differently_get_the_compose_file(tmp_path: Path) -> None:
-    assert setting_of(project(tmp_path), [web("${IMAGE}"), web("app:${TAG}")], "app:v2").name == ""
+    assert setting_of(project(tmp_path), [web("${IMAGE}"), web("app:${TAG}")], "app:v2").variable is False
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -140,12 +140,40 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_or_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
-    with pytest.raises(DbopsError, match=r"cannot be read .it is no text in UTF-8.*Nothing was touched"):
+    with pytest.raises(DbopsError, match=r"cannot be read .it is no text in UTF-8"):
         setting_of(project(tmp_path), [web("$IMAGE")], "b")
     (tmp_path / ".env").write_text("", encoding="utf-8")
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     with pytest.raises(DbopsError, match=r"may not write .*Nothing was touched"):
         setting_of(project(tmp_path), [web("$IMAGE")], "b")
+
+
+def test_a_compose_file_of_ours_is_taken_back_to_what_it_said_of_these_services(tmp_path: Path) -> None:
+    first = setting_of(project(tmp_path), [web("app:v41")], "app:v2")
+    first.write()
+    other = setting_of(project(tmp_path), [Service("worker", "", "app:v41", "")], "app:v3")
+    other.write()
+    first.take_back()
+    assert (tmp_path / FILE_NAME).read_text(encoding="utf-8").count("image:") == 1
+    other.take_back()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_owner_has_is_written_over_and_never_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("IMAGE=a-long-name-that-was-there\nPASSWORD=x\n", encoding="utf-8")
+    monkeypatch.setattr(os, "chown", lambda *_given: (_ for _ in ()).throw(PermissionError(1, "no")))
+    there = (tmp_path / ".env").stat().st_ino
+    setting_of(project(tmp_path), [web("$IMAGE")], "b").write()
+    assert (tmp_path / ".env").read_text(encoding="utf-8") == "IMAGE=b\nPASSWORD=x\n"
+    assert (tmp_path / ".env").stat().st_ino == there and [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("IMAGE=a\n", encoding="utf-8")
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DbopsError, match=r"\.env', which says which image is deployed, could not be written: No space left"):
+        setting_of(project(tmp_path), [web("$IMAGE")], "b").write()
+    assert (tmp_path / ".env").read_text(encoding="utf-8") == "IMAGE=a\n" and len(list(tmp_path.iterdir())) == 1
 
 
 NAMES = st.sampled_from(["IMAGE", "OTHER", "IMAGE_TAG"])
@@ -160,5 +188,10 @@ LINES = st.one_of(
 def test_afterwards_the_variable_has_the_image_and_all_others_have_what_they_had(folder: Path, lines: list[str], ended: bool) -> None:
     text = "\n".join(lines) + ("\n" if ended and lines else "")
     (folder / ".env").write_text(text, encoding="utf-8")
-    after = setting_of(project(folder), [web("${IMAGE}")], NEW).after
-    assert dict(parse_env_text(after.encode())[0]) == {**dict(parse_env_text(text.encode())[0]), "IMAGE": NEW}
+    before = dict(parse_env_text(text.encode())[0])
+    setting = setting_of(project(folder), [web("${IMAGE}")], NEW)
+    assert setting.before == {name: value for name, value in before.items() if name == "IMAGE"}
+    after = _with_variables(text, setting.values)
+    assert dict(parse_env_text(after.encode())[0]) == {**before, "IMAGE": NEW}
+    again = _with_variables(after, {"IMAGE": setting.before.get("IMAGE")})
+    assert dict(parse_env_text(again.encode())[0]) == before

@@ -37,7 +37,7 @@ def looked(monkeypatch: pytest.MonkeyPatch, folder: Path, after: dict[str, str],
     backend = container(image_id="sha256:old")
     docker = FakeDocker(backend, images={"sha256:old": Image("sha256:old", {}, (), {})})
     plan = Plan((t.cast(t.Any, None),), BEFORE, after, (), Outcome(0, "", ""))
-    found = look_ahead(operation(folder, docker=docker), plan, Runner(("x",), "app:v2", "sha256:new", backend))
+    found = look_ahead(operation(folder, docker=docker), plan, Runner(("x",), "app:v2", "sha256:new", backend), [backend])
     assert [runner.image_id for runner in asked] in ([], ["sha256:old"])
     return found
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_seen_is_not_called_safe(
 
 def test_nothing_is_missed_where_nothing_is_migrated(tmp_path: Path) -> None:
     plan = Plan((), BEFORE, BEFORE, (), Outcome(0, "", ""))
-    found = look_ahead(operation(tmp_path), plan, Runner(("x",), "app:v2", "sha256:new", container()))
+    found = look_ahead(operation(tmp_path), plan, Runner(("x",), "app:v2", "sha256:new", container()), [])
     assert found.safe_orders == (MIGRATE_FIRST, START_FIRST)
 
 

@@ -107,6 +107,6 @@ def test_variables_without_a_value_are_known() -> None:
 
 def test_only_the_named_services_are_started_and_nothing_is_pulled_or_built() -> None:
     docker = Composing(up=Outcome(1, "", "no such image: app:v2\n"))
-    assert start_anew(docker, PROJECT, ["web"]) == "no such image: app:v2"
+    assert start_anew(docker, PROJECT, {"web": 3, "worker": 1}) == "no such image: app:v2"
     [(argv, _env)] = docker.asked
-    assert argv[-1] == "web" and {"--no-deps", "--no-build", "never"} <= set(argv)
+    assert argv[-4:] == ("--scale", "web=3", "web", "worker") and {"--no-deps", "--no-build", "never"} <= set(argv)

@@ -20,8 +20,8 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected i
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.tests.unit.module_utils.fakes import FakeClock, FakeDocker, container
 
-NEW = container("web", image_id="sha256:new", health_command=("check",))
-WANTED = Wanted(Project("shop", "/srv", ("/srv/compose.yml",)), ("web",), "sha256:new", Smoke((("smoke",),), 10), 3)
+NEW = container("web", image_id="sha256:new", health_command=("check",), labels={"com.docker.compose.service": "web"})
+WANTED = Wanted(Project("shop", "/srv", ("/srv/compose.yml",)), {"web": "sha256:new"}, {"web": 1}, Smoke((("smoke",),), 10), 3)
 
 
 class Place(FakeDocker):

@@ -15,12 +15,13 @@ import pytest
 
 from ansible_collections.dbops.postgres.plugins.module_utils.backend._smoke import Smoke
 from ansible_collections.dbops.postgres.plugins.module_utils.deployment._outlook import START_FIRST, Outlook
+from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import Project, read_project
 from ansible_collections.dbops.postgres.plugins.module_utils.deployment._rollout import Started, Wanted
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected import Container, Image
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations import _deployment
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import _deployment, _deployment_start, _deployment_target
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment import deploy
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_options import ALWAYS, MISSING, DeploymentOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration_options import MigrationOptions
@@ -33,6 +34,8 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.operations.test_
 
 OLD_ID, NEW_ID = "sha256:old", "sha256:new"
 NEW = "app:v2"
+UNSET = 'level=warning msg="The \\"%s\\" variable is not set. Defaulting to a blank string."'
+OPTIONS = MigrationOptions(PlanningOptions(("ent",)))
 EMPTY = Plan((), BEFORE, BEFORE, (), GOOD)
 
 
@@ -47,20 +50,22 @@ class Host(FakeDocker):
         self.pulled: list[str] = []
         self.refused = ""
         self.digest = "same"
+        self.others: t.Callable[[dict[str, str]], str] = lambda _env: ""
         self.unset = ""
         (folder / "compose.yml").write_text("", encoding="utf-8")
         (folder / ".env").write_text("IMAGE=app:v1\n", encoding="utf-8")
         self.web = self.made("app:v1", OLD_ID)
 
-    def made(self, image: str, image_id: str) -> Container:
+    def made(self, image: str, image_id: str, **changes: t.Any) -> Container:
         known = {"project": "shop", "project.working_dir": str(self.folder), "project.config_files": str(self.folder / "compose.yml")}
         known.update({"service": "web", "config-hash": "same"})
         labels = {"com.docker.compose." + name: text for name, text in known.items()}
-        return container("web", id="web of " + image, image=image, image_id=image_id, labels=labels, health_command=("check",))
+        return container("web", id="web of " + image, image=image, image_id=image_id, labels=labels, health_command=("check",), **changes)
 
     @property
     def image_set(self) -> str:
-        return (self.folder / ".env").read_text(encoding="utf-8").strip().partition("=")[2]
+        lines = (self.folder / ".env").read_text(encoding="utf-8").splitlines() if (self.folder / ".env").exists() else []
+        return dict(line.split("=", 1) for line in lines).get("IMAGE", "")
 
     def pull(self, name: str, _seconds: float) -> str:
         self.pulled.append(name)
@@ -75,11 +80,16 @@ class Host(FakeDocker):
     def of_project(self, _project: str, _services: t.Iterable[str]) -> list[Container]:
         return [self.web]
 
-    def compose(self, argv: t.Sequence[str], _seconds: float, _env: t.Any = None) -> Outcome:
+    def present(self, containers: t.Iterable[Container]) -> list[Container]:
+        return [self.web for container in containers if container.id == self.web.id]
+
+    def compose(self, argv: t.Sequence[str], _seconds: float, env: t.Mapping[str, str] | None = None) -> Outcome:
         if "--hash" in argv:
-            return Outcome(0, "web %s\nother x\n" % self.digest, "")
-        image = "${IMAGE}" if "--no-interpolate" in argv else self.image_set
-        unset = 'level=warning msg="The \\"%s\\" variable is not set. Defaulting to a blank string."' % self.unset if self.unset else ""
+            return Outcome(0, "web %s\nother x%s\n" % (self.digest, self.others(dict(env or {}))), "")
+        image = "${IMAGE}" if "--no-interpolate" in argv else dict(env or {}).get("IMAGE", self.image_set)
+        if not image:
+            return Outcome(1, "", UNSET % "IMAGE" + " neither an image nor a build context specified")
+        unset = UNSET % self.unset if self.unset else ""
         return Outcome(0, json.dumps({"services": {"web": {"image": image}, "other": {"image": "x"}}}), unset)
 
 
@@ -91,16 +101,17 @@ class Stage(test_migration.Stage):
         self.host = Host(folder)
         self.troubles: list[t.Any] = []
         self.outlook = Outlook()
+        monkeypatch.setattr(_deployment, "read_snapshot", lambda _connection: self.schemas[0])
         monkeypatch.setattr(_deployment, "look_ahead", lambda *_arguments: self.outlook)
-        monkeypatch.setattr(_deployment, "roll_out", self._roll_out)
-        monkeypatch.setattr(_deployment, "last_words", lambda *_arguments: "cannot find x")
+        monkeypatch.setattr(_deployment_start, "roll_out", self._roll_out)
+        monkeypatch.setattr(_deployment_start, "last_words", lambda *_arguments: "cannot find x")
 
     def _roll_out(self, _docker: t.Any, wanted: Wanted) -> Started:
         self.journal.append("start " + self.host.image_set)
         trouble = self.troubles.pop(0) if self.troubles else ""
         if isinstance(trouble, BaseException):
             raise trouble
-        self.host.web = self.host.made(self.host.image_set, wanted.image_id)
+        self.host.web = self.host.made(self.host.image_set, wanted.images["web"])
         return Started((self.host.web,), trouble, 0.5, 1.5)
 
     def begin(self, check_mode: bool = False, environment: str = "production") -> Operation:
@@ -194,7 +205,7 @@ def test_a_version_that_is_not_well_is_taken_back_and_a_migration_that_only_adds
     assert error.message.startswith(
         "The new version does not get well: Container 'web' ends. It says: cannot find x\nThe image before, 'app:v1',"
     )
-    assert "The migration stays: the version before goes on with it." in error.message
+    assert "The migration stays: the version before goes on with it, as far as" in error.message
     assert error.details["taken_back"] == "app:v1"
     assert [backend.image_id for backend in stage.operation.target.backends] == [OLD_ID]
 
@@ -211,7 +222,7 @@ def test_a_tag_that_means_another_image_by_now_is_not_trusted_on_the_way_back(st
     stage.troubles = ["no"]
     stage.host.images["app:v1"] = stage.host.images[NEW_ID]
     failure(stage)
-    assert stage.host.image_set == "app:dbops-before-shop" and stage.host.images["app:dbops-before-shop"].id == OLD_ID
+    assert stage.host.image_set == "app:dbops-before-shop-web" and stage.host.images["app:dbops-before-shop-web"].id == OLD_ID
 
 
 @pytest.mark.parametrize(
@@ -243,6 +254,105 @@ def test_a_migration_that_fails_first_starts_nothing(stage: Stage) -> None:
     stage.outcomes, stage.schemas = [test_migration.BAD], [BEFORE]
     assert "put back" not in failure(stage).message
     assert not [line for line in stage.journal if line.startswith("start")] and stage.host.image_set == "app:v1"
+
+
+def test_what_runs_and_is_not_well_is_not_called_deployed(stage: Stage) -> None:
+    """The run that had started it was killed before it could say so."""
+    stage.plan = EMPTY
+    stage.host.web = stage.host.made("app:v2@sha256:55", NEW_ID, status="exited", exit_code=3)
+    assert "runs already, and is not well: Container 'web' ends" in failure(stage).message
+    stage.host.images["app:dbops-before-shop-web"] = stage.host.images[OLD_ID]
+    assert failure(stage).message.endswith("-e dbops_image=app:dbops-before-shop-web -e dbops_deploy_pull=missing")
+    assert not stage.deploy(check_mode=True).changed and "is not well" in stage.operation.warnings[0]
+
+
+def test_one_that_was_not_well_does_not_take_the_kept_place_of_one_that_was(stage: Stage) -> None:
+    stage.plan, stage.sick_before = EMPTY, ["web"]
+    stage.host.images["app:dbops-before-shop-web"] = stage.host.images["app:v2"]
+    assert stage.deploy().changed
+    assert stage.host.images["app:dbops-before-shop-web"].id == NEW_ID
+    assert stage.host.images["app:dbops-unwell-shop-web"].id == OLD_ID
+
+
+def test_after_the_start_the_new_version_stays_once_the_schema_is_another(stage: Stage) -> None:
+    stage.outcomes, stage.schemas = [test_migration.BAD], [BEFORE, test_migration.HALF]
+    message = failure(stage, order=START_FIRST).message
+    assert "The new version stays, since the schema is not, or not surely" in message and "put back" not in message
+    assert stage.host.image_set == "app:v2@sha256:55"
+
+
+def test_an_image_that_was_exported_by_hand_is_put_back_by_the_tag_that_kept_it(stage: Stage) -> None:
+    stage.plan, stage.troubles = EMPTY, ["no"]
+    (stage.folder / ".env").write_text("", encoding="utf-8")
+    assert "was put back, and is well" in failure(stage).message
+    assert stage.host.image_set == "app:dbops-before-shop-web"
+
+
+def test_what_others_have_written_meanwhile_stays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.troubles = ["no"]
+
+    def migrate_and_rotate(*_given: t.Any) -> t.Any:
+        (stage.folder / ".env").write_text("PASSWORD=rotated\nIMAGE=app:v1\n", encoding="utf-8")
+        return stage._run()
+
+    monkeypatch.setattr(test_migration._migration, "run_watched", migrate_and_rotate)
+    failure(stage)
+    assert (stage.folder / ".env").read_text(encoding="utf-8") == "PASSWORD=rotated\nIMAGE=app:v1\n"
+
+
+def test_a_tag_that_is_pulled_means_what_it_meant_until_it_is_deployed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may type `docker compose up` after a check, or after a gate has refused."""
+    new = stage.host.images[NEW]
+    stage.host.images[NEW] = Image(OLD_ID, {}, (), {}, platform="linux/amd64")
+
+    def pull(name: str, _seconds: float) -> str:
+        stage.host.images[name] = new
+        return ""
+
+    monkeypatch.setattr(stage.host, "pull", pull)
+    assert "Would deploy image 'app:v2@sha256:55'" in stage.deploy(check_mode=True).summary[0]
+    assert stage.host.images[NEW].id == OLD_ID
+
+
+def test_the_line_back_names_what_was_kept_where_the_tag_has_moved(stage: Stage) -> None:
+    stage.host.images["app:v1"] = stage.host.images[NEW_ID]
+    assert "-e dbops_image=app:dbops-before-shop-web " in "\n".join(stage.deploy().summary)
+
+
+def test_a_variable_that_others_hang_on_is_left_alone(stage: Stage) -> None:
+    stage.host.others = lambda env: env.get("IMAGE", "")
+    result = stage.deploy()
+    assert stage.host.image_set == "app:v1" and result.facts["deployment"]["set_in"].endswith("compose.dbops-image.yml")
+    stage.host.web = stage.host.made("app:v1", OLD_ID)
+    message = failure(stage, image_variable="IMAGE").message
+    assert (
+        "The variable IMAGE (dbops_deploy_image_variable) is not only the image of web" in message
+        and "service 'other' would change" in message
+    )
+
+
+def test_services_of_the_same_image_come_along_where_they_have_the_same_database(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = {"DATABASE_URL": "postgresql://db/chat"}
+
+    def service(name: str, status: str = "running", env: dict[str, str] | None = None) -> Container:
+        labels = {**stage.host.web.labels, "com.docker.compose.service": name}
+        return replace(stage.host.web, id=name, name=name, labels=labels, env=env or url, status=status)
+
+    stage.host.web = replace(stage.host.web, env=url)
+    others = [service("worker"), service("once", "exited"), service("tenant", env={"DATABASE_URL": "postgresql://db/other"})]
+    known = {container.name: container for container in [stage.host.web, *others]}
+    said = Outcome(0, json.dumps({"services": {name: {"image": "${IMAGE}"} for name in known}}), "")
+    monkeypatch.setattr(stage.host, "compose", lambda argv, *_rest: Outcome(0, "", "") if "--hash" in argv else said)
+    monkeypatch.setattr(stage.host, "of_project", lambda _project, services: [known[name] for name in services if name in known])
+    found = _deployment_target._services(
+        stage.begin(),
+        Project("shop", "/", ()),
+        read_project(stage.host, Project("shop", "/", ())),
+        stage.host.web,
+        DeploymentOptions(OPTIONS),
+    )
+    assert found == ("web", "worker")
+    assert "Service 'tenant' has the same image and another database" in stage.operation.warnings[0]
 
 
 # --- what is refused beforehand -------------------------------------------------------------------------------------------
