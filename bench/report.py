@@ -127,8 +127,8 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
     ),
     "deploy_overhead_seconds": (
         6,
-        "Deploy: the whole of it, less pull, backup, migration and the start of the containers, seconds",
-        "デプロイ: 全体から取得、バックアップ、マイグレーション、コンテナーの起動を除いた時間(秒)",
+        "Deploy: the whole of it, less pull, backup, migration, the start of the containers and the seconds that they are watched, seconds",
+        "デプロイ: 全体から取得、バックアップ、マイグレーション、コンテナーの起動、見守る秒数を除いた時間(秒)",
     ),
     "deploy_error_seconds": (
         None,

@@ -51,7 +51,7 @@ options:
     type: int
     default: 1800
   services:
-    description: Services of the Compose project. Not given, the backend's own, and those that run with the same image, by the same words, and the same database.
+    description: Services of the Compose project. Not given, the backend's own, and those that run with the same image and the same database.
     type: list
     elements: str
     default: []

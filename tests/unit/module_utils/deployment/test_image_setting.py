@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,16 @@ def test_a_compose_file_of_ours_is_taken_back_to_what_it_said_of_these_services(
     assert list(tmp_path.iterdir()) == []
 
 
+def refusing(error: OSError) -> t.Callable[..., None]:
+    def refuse(*_given: t.Any) -> None:
+        raise error
+
+    return refuse
+
+
 def test_a_file_that_another_owner_has_is_written_over_and_never_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("IMAGE=a-long-name-that-was-there\nPASSWORD=x\n", encoding="utf-8")
-    monkeypatch.setattr(os, "chown", lambda *_given: (_ for _ in ()).throw(PermissionError(1, "no")))
+    monkeypatch.setattr(os, "chown", refusing(PermissionError(1, "no")))
     there = (tmp_path / ".env").stat().st_ino
     setting_of(project(tmp_path), [web("$IMAGE")], "b").write()
     assert (tmp_path / ".env").read_text(encoding="utf-8") == "IMAGE=b\nPASSWORD=x\n"
@@ -170,7 +178,7 @@ def test_a_file_that_another_owner_has_is_written_over_and_never_emptied(tmp_pat
 
 def test_a_full_disk_is_told_with_the_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("IMAGE=a\n", encoding="utf-8")
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(os, "fsync", refusing(OSError(28, "No space left on device")))
     with pytest.raises(DbopsError, match=r"\.env', which says which image is deployed, could not be written: No space left"):
         setting_of(project(tmp_path), [web("$IMAGE")], "b").write()
     assert (tmp_path / ".env").read_text(encoding="utf-8") == "IMAGE=a\n" and len(list(tmp_path.iterdir())) == 1

@@ -93,6 +93,10 @@ class Host(FakeDocker):
         return Outcome(0, json.dumps({"services": {"web": {"image": image}, "other": {"image": "x"}}}), unset)
 
 
+def raised(error: DbopsError) -> t.NoReturn:
+    raise error
+
+
 class Stage(test_migration.Stage):
     """A migration that is played, and containers that are. ``troubles``: of each start, by turns."""
 
@@ -109,8 +113,8 @@ class Stage(test_migration.Stage):
     def _roll_out(self, _docker: t.Any, wanted: Wanted) -> Started:
         self.journal.append("start " + self.host.image_set)
         trouble = self.troubles.pop(0) if self.troubles else ""
-        if isinstance(trouble, BaseException):
-            raise trouble
+        if isinstance(trouble, DbopsError):
+            raised(trouble)
         self.host.web = self.host.made(self.host.image_set, wanted.images["web"])
         return Started((self.host.web,), trouble, 0.5, 1.5)
 
