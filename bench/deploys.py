@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -34,8 +33,8 @@ class Probe:
         self._backend = server.backends[0]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask)
-        self.errors: list[float] = []
-        self.asked = 0
+        self.errors = 0
+        self.seconds = 0.0
 
     def __enter__(self) -> Probe:
         self._thread.start()
@@ -46,26 +45,24 @@ class Probe:
         self._thread.join()
 
     def _ask(self) -> None:
-        address = self._backend.address
+        """``seconds``: between the last answer before an error and the first one after it, of all such gaps together."""
+        address, answered, failing = self._backend.address, time.monotonic(), False
         while not self._stop.wait(PROBE_SECONDS):
-            self.asked += 1
             try:
                 with urllib.request.urlopen(f"http://{address}:8080/messages", timeout=PATIENCE) as answer:
                     answer.read()
-            except (OSError, urllib.error.URLError):
-                self.errors.append(time.monotonic())
-                address = self._known(address)
+            except OSError:
+                self.errors, failing, address = self.errors + 1, True, self._known(address)
+                continue
+            now = time.monotonic()
+            self.seconds += now - answered if failing else 0.0
+            answered, failing = now, False
 
     def _known(self, address: str) -> str:
         try:
             return self._backend.address or address
         except (AssertionError, StopIteration, KeyError):
             return address
-
-    @property
-    def seconds(self) -> float:
-        """From the first question without an answer to the last."""
-        return self.errors[-1] - self.errors[0] + PROBE_SECONDS if self.errors else 0.0
 
 
 def deploys(stack: Stack, controller: Controller, rounds: int) -> dict[str, Any]:
