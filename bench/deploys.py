@@ -82,11 +82,12 @@ def deploys(stack: Stack, controller: Controller, rounds: int) -> dict[str, Any]
         parts = sum(seconds for phase, seconds in phases.items() if phase.startswith("backup:") or phase == "pull the image")
         overheads.append(whole - parts - last["runner_seconds"] - deployment["start_seconds"] - deployment["well_seconds"] - SETTLE)
         errors.append(probe.seconds)
+    looked = must(controller.run("recollate", "-l", "production"))
     return {
         "deploy_overhead_seconds": statistics.median(overheads),
         "deploy_error_seconds": statistics.median(errors),
         "deploy_seconds_phases": last["operation"]["phases"],
-        "remote_tasks": {"deploy": run.remote_tasks},
+        "remote_tasks": {"deploy": run.remote_tasks, "recollate": looked.remote_tasks},
     }
 
 

@@ -244,7 +244,6 @@ def check_collations(facts: Facts) -> list[Finding]:
             or database.collation == database.collation_now
         ):
             continue
-        quoted = '"%s"' % database.name.replace('"', '""')
         found.append(
             Finding(
                 "collation_mismatch",
@@ -253,14 +252,9 @@ def check_collations(facts: Facts) -> list[Finding]:
                 % (database.name, database.collation, database.collation_now),
                 "Indexes on text may be in the wrong order: rows are not found, and duplicates get in.",
                 (
-                    facts.psql("REINDEX DATABASE CONCURRENTLY " + quoted),
-                    facts.psql("ALTER DATABASE %s REFRESH COLLATION VERSION" % quoted),
-                    "# the server's own databases, from which others are made:",
-                    *(
-                        facts.psql(statement, name)
-                        for name in ("postgres", "template1")
-                        for statement in ("REINDEX DATABASE %s" % name, "ALTER DATABASE %s REFRESH COLLATION VERSION" % name)
-                    ),
+                    "# every database of the server, while people go on working; with --check it is shown:",
+                    facts.playbook("recollate", "--check --diff"),
+                    facts.playbook("recollate"),
                 ),
             )
         )

@@ -91,15 +91,6 @@ def _word(text: str) -> str:
     return '"%s"' % text if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
-def _reindex(place: Place) -> str:
-    return _psql(place, 'REINDEX DATABASE "%s"' % _inner(place.database))
-
-
-def _inner(name: str) -> str:
-    """A name for between double quotes."""
-    return name.replace('"', '""')
-
-
 def _playbook(place: Place, name: str, *further: str) -> str:
     return " ".join(["ansible-playbook", name + ".yml", "-l", shlex.quote(place.host), *further])
 
@@ -448,6 +439,9 @@ def _vacuum(seen: Observed, _limits: Limits) -> list[Finding]:
     return found
 
 
+_SHOWS_FIRST = "With --check it shows what would be rebuilt, and looks for rows that the new order does not allow."
+
+
 def _collations(seen: Observed, _limits: Limits) -> list[Finding]:
     known = seen.collations
     if known is None:
@@ -458,13 +452,10 @@ def _collations(seen: Observed, _limits: Limits) -> list[Finding]:
             known.actual,
             known.recorded,
         )
-        then = [_psql(seen.place, 'ALTER DATABASE "%s" REFRESH COLLATION VERSION' % _inner(seen.place.database))]
-        then += [_psql(seen.place, "ALTER DATABASE %s REFRESH COLLATION VERSION" % name) for name in ("postgres", "template1")]
-        detail = "When its indexes are built anew, and where the server's own databases differ too: %s" % " ; ".join(then)
-        found.append(Finding("collation", Light.YELLOW, sentence, _reindex(seen.place), detail))
+        found.append(Finding("collation", Light.YELLOW, sentence, _playbook(seen.place, "recollate"), _SHOWS_FIRST))
     if known.others:
         sentence = "%s in use changed with the image: indexes that use them may be wrong." % count_text(known.others, "collation")
-        found.append(Finding("collation", Light.YELLOW, sentence, _reindex(seen.place)))
+        found.append(Finding("collation", Light.YELLOW, sentence, _playbook(seen.place, "recollate"), _SHOWS_FIRST))
     return found
 
 

@@ -36,8 +36,8 @@ def duration_text(seconds: float) -> str:
 
 
 def count_text(number: int, noun: str) -> str:
-    """``(1, "table")`` -> ``1 table``; ``(2, "table")`` -> ``2 tables``."""
-    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
+    """``(1, "table")`` -> ``1 table``; ``(2, "table")`` -> ``2 tables``; ``(2, "index")`` -> ``2 indexes``."""
+    return "%d %s%s" % (number, noun, "" if number == 1 else "es" if noun.endswith("x") else "s")
 
 
 def aligned(table: t.Sequence[t.Sequence[str]]) -> list[str]:

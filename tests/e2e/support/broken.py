@@ -763,7 +763,7 @@ BROKEN: tuple[Broken, ...] = (
     Broken("transaction ids run out", wraparound, "wraparound", ("1700 million", "vacuumdb"), long=True),
     Broken("somebody holds a lock", lock_held, "lock_blocked", ("the nightly import", "pg_terminate_backend")),
     Broken("a transaction was left open", idle_in_transaction, "idle_in_transaction", ("a forgotten console",), long=True),
-    Broken("the collation has another version", collation_changed, "collation_mismatch", ("2.28", "REINDEX"), long=True),
+    Broken("the collation has another version", collation_changed, "collation_mismatch", ("2.28", "recollate.yml"), long=True),
     Broken("an interrupted run has left a database", half_built, "leftovers", (f"chat_preview_next_{DEAD_RUN}",), long=True),
     Broken("a seed was interrupted", seed_interrupted, "seed_interrupted", (DEAD_RUN,), long=True),
     Broken("the controller's clock is wrong", clock_skew, "clock_skew", ("the controller", "ahead of"), long=True),

@@ -266,5 +266,5 @@ def test_every_module_that_works_for_long_is_followed() -> None:
     plugins = {path.stem for path in (ROOT / "plugins" / "action").glob("*.py")}
     assert plugins == {
         *("backup", "backup_copy", "backup_prune", "backup_verify", "database_reset", "migration", "operation_progress", "restore"),
-        *("migration_plan", "migration_rehearsal", "schedule", "seed", "deployment"),
+        *("migration_plan", "migration_rehearsal", "schedule", "seed", "deployment", "recollation"),
     }

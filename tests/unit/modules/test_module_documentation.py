@@ -42,6 +42,7 @@ EXPECTED = {
     "migration_rehearsal": ("rehearse", Risk.ASIDE),
     "operation_progress": ("progress", Risk.READ),
     "preview_branch_info": ("preview_status", Risk.READ),
+    "recollation": ("recollate", Risk.FORWARD),
     "restore": ("restore", Risk.OVERWRITE),
     "schedule": ("schedule", Risk.ASIDE),
     "seed": ("seed", Risk.OVERWRITE),

@@ -34,6 +34,7 @@ from ansible_collections.dbops.postgres.tests.unit.module_utils.operations impor
     test_deployment,
     test_migration,
     test_pruning,
+    test_recollation,
     test_rehearsal,
     test_reset,
     test_restore,
@@ -110,6 +111,7 @@ PLAYS: list[tuple[str, Play]] = [
     ("migration_info", _past_schemas),
     ("operation_progress", _progress),
     ("preview_branch_info", lambda monkeypatch, folder, check: test_preview_status.Stage(monkeypatch, folder).look(check_mode=check)),
+    ("recollation", lambda monkeypatch, folder, check: test_recollation.Stage(monkeypatch, folder).recollate(check)),
     ("restore", _restore),
     ("restore", _undo),
     (
