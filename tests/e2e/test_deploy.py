@@ -282,3 +282,44 @@ def test_a_preview_branch_is_deployed_alone(v1: None, controller: Controller, st
     finally:
         place = ("--name", stack.name, "--dir", str(stack.folder), "--owner", "deploy", "--only", "preview")
         command(str(ROOT / "demo" / "stack"), "backend", "v2", *place)
+
+
+def test_a_branch_that_was_never_started_is_planned_migrated_and_started(
+    v1: None, controller: Controller, stack: Stack, preview: Server
+) -> None:
+    """Somebody has pushed a new branch, and CI has put its Compose file there; that is all."""
+    folder, name = f"{stack.folder}/opt/chat-preview/brand-new", f"{stack.name}-chat-backend-preview-brand-new"
+    stack.as_deploy(
+        f"cp -r {stack.folder}/opt/chat-preview/feature-login {folder} && cd {folder}"
+        " && sed -i \"s/^CHAT_BRANCH=.*/CHAT_BRANCH='brand-new'/; /^BACKEND_IMAGE/d\" .env"
+    )
+    pattern = f"{stack.name}-chat-backend-preview-*"
+    options = {
+        "dbops_backends": [pattern],
+        "dbops_preview_branch": "brand-new",
+        "dbops_deploy_pull": "missing",
+        "dbops_image": f"{BACKEND}:v2",
+    }
+    try:
+        run = controller.run("deploy", "-l", "preview", **options)
+        assert not run.ok and "-e dbops_deploy_project_dir=" in run.message
+        checked = controller.run("deploy", "-l", "preview", "--check", dbops_deploy_project_dir=folder, **options)
+        assert not checked.ok and "was never started here" in checked.message
+        run = controller.run("deploy", "-l", "preview", dbops_deploy_project_dir=folder, **options)
+        assert not run.ok and f"There is no Compose file in '{folder}'" in run.message and "dbops_deploy_compose_files" in run.message
+        place = {"dbops_deploy_project_dir": folder, "dbops_deploy_compose_files": ["docker-compose.preview.yml"]}
+        broken = controller.run("deploy", "-l", "preview", **place, **{**options, "dbops_image": f"{BACKEND}:broken"})
+        assert not broken.ok and broken.message.startswith("The migration failed")
+        assert name not in command("docker", "ps", "--all", "--format", "{{.Names}}").stdout
+        assert "BACKEND_IMAGE" not in stack.as_deploy(f"cat {folder}/.env").stdout
+        stack.fill("v1")  # the broken version has left an index half built
+        run = controller.run("deploy", "-l", "preview", **place, **options)
+        assert run.ok and "nickname" in preview.columns("users"), run.output
+        assert "To go back to the image before" not in run.summary
+        seen = json.loads(command("docker", "inspect", name).stdout)[0]
+        assert seen["State"]["Status"] == "running" and seen["Config"]["Image"] == f"{BACKEND}:v2"
+        again = controller.run("deploy", "-l", "preview", **options)  # from now on its own labels tell where it is
+        assert again.ok and not again.changed, again.output
+    finally:
+        command("docker", "rm", "--force", name, check=False)
+        stack.as_deploy(f"rm -rf {folder}")

@@ -5,7 +5,7 @@
 """A Compose project: which one a container belongs to, what its files say of its services, and starting those anew.
 
 Compose tells by labels of its containers how it was called: ``com.docker.compose.project``, ``.project.working_dir``,
-``.project.config_files``, ``.project.environment_file``, ``.service`` and ``.config-hash``, the digest of a service's configuration.
+``.project.config_files``, ``.project.environment_file`` and ``.service``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ _LABEL = "com.docker.compose."
 #: The Compose file of ours, in the project's folder.
 FILE_NAME = "compose.dbops-image.yml"
 
+#: As Compose looks for them (https://docs.docker.com/compose/intro/compose-application-model/#the-compose-file).
+_DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+
 #: Seconds that reading the files may take, and starting containers.
 _READING, _STARTING = 60, 900
 
@@ -33,6 +36,8 @@ _READING, _STARTING = 60, 900
 IMAGE_VARIABLE = re.compile(r"^(?P<fixed>[^$]*)(?:\$(?P<plain>\w+)|\$\{(?P<name>\w+)(?::?[-?][^{}]*)?\})$")
 
 _WARNING = re.compile(r'time="[^"]*" level=warning msg="(?:[^"\\]|\\.)*"')
+
+_RECREATE = re.compile(r"Container (\S+)\s+Recreate\b")
 
 _UNSET = re.compile(r'The \\?"([^"\\]+)\\?" variable is not set')
 
@@ -49,7 +54,7 @@ class Project:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        found = ["--project-name", self.name, "--project-directory", self.folder]
+        found = [*(["--project-name", self.name] if self.name else []), "--project-directory", self.folder]
         for path in self.files:
             found += ["--file", path]
         for path in self.env_files:
@@ -114,17 +119,54 @@ def project_of(container: Container, folder: str = "", files: t.Sequence[str] = 
     return Project(name, folder, found, env)
 
 
+def new_project(docker: Docker, folder: str, files: t.Sequence[str], env_files: t.Sequence[str], image: str) -> Project:
+    """One that has no container yet: its files as Compose itself finds them, and the name that Compose gives it.
+
+    :raises DbopsError: where there is none, or Compose cannot read it.
+    """
+    folder = os.path.abspath(folder)
+    found = [name for name in files or _DEFAULT_FILES if os.path.isfile(os.path.join(folder, name))]
+    if not found:
+        raise DbopsError(
+            "There is no Compose file in '%s' (dbops_deploy_project_dir): put one there, or name it with dbops_deploy_compose_files. Nothing was touched."
+            % folder
+        )
+    chosen = (
+        found
+        if files
+        else [*found[:1], *(name for name in (found[0].replace(".y", ".override.y"),) if os.path.isfile(os.path.join(folder, name)))]
+    )
+    project = Project(
+        "", folder, tuple(os.path.join(folder, name) for name in chosen), tuple(os.path.join(folder, name) for name in env_files)
+    )
+    read = _config(docker, project, {}, "--format", "json")
+    if read.rc != 0:
+        names = {name: image for name in map(variable_of, _written(docker, project).values()) if name}
+        read = _config(docker, project, names, "--format", "json")
+    if read.rc != 0:
+        raise _unreadable(project, read)
+    return replace(project, name=str(json.loads(read.stdout).get("name") or os.path.basename(folder)))
+
+
+def _unreadable(project: Project, read: Outcome) -> DbopsError:
+    return DbopsError(
+        "Docker Compose cannot read the files of project '%s' (%s): %s Mend that, then run this again. Nothing was touched."
+        % (project.name or os.path.basename(project.folder), ", ".join(project.files), " ".join(_WARNING.sub("", said_by(read)).split()))
+    )
+
+
+def create_containers(docker: Docker, project: Project, services: t.Sequence[str]) -> str:
+    """Make containers without starting them. Returns why they could not be made, or nothing."""
+    outcome = docker.compose([*project.flags, "--profile", "*", "create", "--no-build", "--pull", "never", *services], _STARTING)
+    return " ".join(_WARNING.sub("", outcome.stderr).split("\n")[-3:]).strip() or said_by(outcome) if outcome.rc else ""
+
+
 def _split(paths: str | None) -> tuple[str, ...]:
     return tuple(path for path in (paths or "").split(",") if path)
 
 
 def service_of(container: Container) -> str:
     return container.labels.get(_LABEL + "service", "")
-
-
-def digest_of(container: Container) -> str:
-    """Of the configuration that it was made from."""
-    return container.labels.get(_LABEL + "config-hash", "")
 
 
 def read_project(docker: Docker, project: Project, image: str = "", given: t.Mapping[str, str] | None = None) -> Composition:
@@ -143,10 +185,7 @@ def read_project(docker: Docker, project: Project, image: str = "", given: t.Map
         given.update({name: image for name in names if name in _UNSET.findall(read.stderr)})
         read = _config(docker, project, given, "--format", "json") if given else read
     if read.rc != 0:
-        raise DbopsError(
-            "Docker Compose cannot read the files of project '%s' (%s): %s Mend that, then run this again. Nothing was touched."
-            % (project.name, ", ".join(project.files), " ".join(_WARNING.sub("", said_by(read)).split()))
-        )
+        raise _unreadable(project, read)
     services = json.loads(read.stdout).get("services") or {}
     hashes = _config(docker, project, given, "--hash", "*").stdout
     digests = dict(line.split()[:2] for line in hashes.splitlines() if len(line.split()) == 2)
@@ -177,16 +216,38 @@ def variable_of(written: str) -> str:
     return (match.group("name") or match.group("plain")) if match else ""
 
 
-def start_anew(docker: Docker, project: Project, services: t.Mapping[str, int]) -> str:
+def start_anew(docker: Docker, project: Project, services: t.Mapping[str, int], alone: bool = True) -> str:
     """Let Compose replace the containers of these services by what the files say now, and nothing else. Returns why it could not, or nothing.
 
     :param services: how many containers each has had; more than one may have been asked for by hand (``--scale``).
+    :param alone: without the services that they depend on.
     """
-    flags = ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--quiet-pull"]
+    flags = ["up", "--detach", *(["--no-deps"] if alone else []), "--no-build", "--pull", "never", "--quiet-pull"]
     for name, number in services.items():
         flags += ["--scale", "%s=%d" % (name, number)] if number > 1 else []
     outcome = docker.compose([*project.flags, "--profile", "*", *flags, *services], _STARTING)
     return " ".join(_WARNING.sub("", outcome.stderr).split("\n")[-3:]).strip() or said_by(outcome) if outcome.rc else ""
+
+
+def outdated(docker: Docker, project: Project, containers: t.Sequence[Container]) -> list[Container]:
+    """Those that Compose would replace because their files have changed since, whatever image they have. Where it cannot tell, none.
+
+    Its label with the digest of the configuration does not tell it: ``config --hash`` leaves out what ``env_file`` brings
+    (https://docs.docker.com/reference/cli/docker/compose/#use-dry-run-mode-to-test-your-command).
+    """
+    services = list(dict.fromkeys(map(service_of, containers)))
+    if not services:
+        return []
+    given = {variable_of(text): "" for name, text in _written(docker, project).items() if name in services}
+    given = {name: containers[-1].image for name in given if name and name in _unset(docker, project)}
+    flags = ["--dry-run", *project.flags, "--profile", "*", "up", "--detach", "--no-deps", "--no-build", "--pull", "never", *services]
+    said = docker.compose(flags, _READING, given)
+    names = set(_RECREATE.findall(said.stdout + said.stderr)) if said.rc == 0 else set()
+    return [container for container in containers if container.name in names]
+
+
+def _unset(docker: Docker, project: Project) -> list[str]:
+    return _UNSET.findall(_config(docker, project, {}, "--quiet").stderr)
 
 
 def line_to_start(project: Project, services: t.Iterable[str]) -> str:

@@ -23,13 +23,14 @@ _CRASHES = 4
 @dataclass(frozen=True)
 class Wanted:
     """``images``: the ids that the services of ``project`` shall run; ``numbers``: how many containers each has. Seconds: ``smoke.seconds`` until
-    they are well, ``settle`` that they have to stay so."""
+    they are well, ``settle`` that they have to stay so. ``alone``: without what they depend on, which runs already."""
 
     project: Project
     images: dict[str, str]
     numbers: dict[str, int]
     smoke: Smoke
     settle: float
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Started:
 def roll_out(docker: Docker, wanted: Wanted) -> Started:
     """Replace the containers, and see them well."""
     begun = time.monotonic()
-    refused = start_anew(docker, wanted.project, wanted.numbers)
+    refused = start_anew(docker, wanted.project, wanted.numbers, wanted.alone)
     containers = docker.of_project(wanted.project.name, wanted.images)
     started = time.monotonic()
     trouble = "Docker Compose could not start it: %s" % refused if refused else _trouble(docker, wanted, containers)

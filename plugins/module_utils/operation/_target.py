@@ -39,7 +39,7 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class Target:
-    """One database: where it runs and how it is reached."""
+    """One database: where it runs and how it is reached. ``no_branch``: why there is no backend of the branch that was named."""
 
     database: str
     maintenance_database: str
@@ -47,12 +47,15 @@ class Target:
     address: Address
     backends: tuple[Container, ...]
     runner_container: str = ""
+    no_branch: str = ""
 
     def backend(self) -> Container:
         """The backend container whose image and environment the migration runner uses: the named one, else the newest.
 
         :raises DbopsError: where there is none.
         """
+        if self.no_branch:
+            raise DbopsError(self.no_branch)
         if self.runner_container:
             for container in self.backends:
                 if container.name == self.runner_container:
@@ -79,10 +82,13 @@ def resolve(docker: Docker, options: TargetOptions, redactor: Redactor) -> Targe
     backends = tuple(docker.matching(options.backends)) if options.backends else ()
     for backend in backends:
         redactor.add_environment(backend.env)
-    runner_container = options.runner_container
+    runner_container, no_branch = options.runner_container, ""
     if options.branch:
-        runner_container = choose(branches_of(backends, options.backends, options.branch_label), options.branch).container.name
-    return Target(options.database, options.maintenance_database, container, address, backends, runner_container)
+        try:
+            runner_container = choose(branches_of(backends, options.backends, options.branch_label), options.branch).container.name
+        except DbopsError as error:  # only who needs a backend has to hear of it
+            no_branch = error.message
+    return Target(options.database, options.maintenance_database, container, address, backends, runner_container, no_branch)
 
 
 def address_of(docker: Docker, options: TargetOptions, container: Container) -> Address:

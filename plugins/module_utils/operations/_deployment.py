@@ -17,6 +17,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_options import DeploymentOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_start import start, take_back
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_target import Deployment, find_deployment
+from ansible_collections.dbops.postgres.plugins.module_utils.operations._first_start import with_containers
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration import (
     Prepared,
     carry_out,
@@ -83,6 +84,16 @@ def deploy(operation: Operation, options: DeploymentOptions) -> Result:
 
     :raises DbopsError: where the new version does not get well; the image before is in its place again then, as far as that was possible.
     """
+    if not options.migration.planning.image:
+        raise DbopsError(
+            "Which image is to be deployed was not said: ansible-playbook deploy.yml -l %s -e dbops_image=registry.example.org/app:v42"
+            % operation.evidence.host
+        )
+    with with_containers(operation, options):
+        return _deploy(operation, options)
+
+
+def _deploy(operation: Operation, options: DeploymentOptions) -> Result:
     ready = _get_ready(operation, options)
     if operation.check_mode:
         return _would(operation, ready)

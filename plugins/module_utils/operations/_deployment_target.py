@@ -23,7 +23,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project
     Composition,
     Project,
     Service,
-    digest_of,
+    outdated,
     project_of,
     read_project,
     service_of,
@@ -84,7 +84,7 @@ class Deployment:
 
     def _wanted(self, project: Project, images: dict[str, str], settle: float) -> Wanted:
         numbers = {name: sum(service_of(container) == name for container in self.replaced) for name in images}
-        return Wanted(project, images, numbers, self.smoke, settle)
+        return Wanted(project, images, numbers, self.smoke, settle, alone=bool(self.replaced))
 
     @property
     def place(self) -> str:
@@ -100,24 +100,19 @@ class Deployment:
 def find_deployment(operation: Operation, options: DeploymentOptions) -> Deployment:
     """:raises DbopsError: where that cannot be done, before anything was touched."""
     reference = options.migration.planning.image
-    if not reference:
-        raise DbopsError(
-            "Which image is to be deployed was not said: ansible-playbook deploy.yml -l %s -e dbops_image=registry.example.org/app:v42"
-            % operation.evidence.host
-        )
     docker, backend = operation.docker, operation.target.backend()
     project = project_of(backend, options.project_dir, options.compose_files, options.env_files)
     operation.enter("deploy: read the Compose files")
     composition = read_project(docker, project, reference)
     services = _services(operation, project, composition, backend, options)
-    replaced = tuple(docker.of_project(project.name, services))
+    replaced = tuple(container for container in docker.of_project(project.name, services) if container.status != "created")
     image, exact = _fetch(operation, reference, options)
     described = tuple(composition.services[name] for name in services)
     _require_platform(operation, image, reference, [service.platform for service in described])
     setting = _setting(operation, project, composition, described, exact, options.image_variable)
+    changed = outdated(docker, project, replaced)
     if not setting.variable:
         project = project.with_file(setting.path)
-    changed = [c for c in replaced if composition.services[service_of(c)].digest not in ("", digest_of(c))]
     _require_variables(composition, changed, setting)
     if any(container.image_id == image.id for container in changed):
         operation.warnings.append(

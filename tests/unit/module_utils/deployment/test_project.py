@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.dbops.postgres.plugins.module_utils.deployment._project import (
     Project,
     line_to_start,
+    outdated,
     project_of,
     read_project,
     start_anew,
@@ -103,6 +104,19 @@ def test_variables_without_a_value_are_known() -> None:
     read = says(web={"image": "app:v1"})
     docker = Composing(read=Outcome(0, read.stdout, UNSET % "URL" + UNSET % "URL" + UNSET % "KEY"))
     assert read_project(docker, PROJECT, "app:v2").unset == ("URL", "KEY")
+
+
+@pytest.mark.parametrize(
+    ("said", "found"), [(" Container web-1  Recreate\n Container web-1  Recreated\n", ["web-1"]), (" Container web-1  Running\n", [])]
+)
+def test_what_the_files_would_replace_is_asked_of_compose_itself(tmp_path: Path, said: str, found: list[str]) -> None:
+    there = container("web-1", labels=labels(tmp_path))
+    docker = Composing(read=Outcome(0, "", UNSET % "IMAGE"), written=says(web={"image": "${IMAGE}"}), up=Outcome(0, "", said))
+    assert [item.name for item in outdated(docker, PROJECT, [there])] == found
+    argv, env = docker.asked[-1]
+    assert argv[0] == "--dry-run" and env == {"IMAGE": there.image}, "the image is no change: it is what a deploy changes"
+    assert outdated(Composing(read=Outcome(0, "", ""), up=Outcome(1, "", "unknown flag: --dry-run")), PROJECT, [there]) == []
+    assert outdated(docker, PROJECT, []) == []
 
 
 def test_only_the_named_services_are_started_and_nothing_is_pulled_or_built() -> None:

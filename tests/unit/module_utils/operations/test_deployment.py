@@ -58,7 +58,7 @@ class Host(FakeDocker):
 
     def made(self, image: str, image_id: str, **changes: t.Any) -> Container:
         known = {"project": "shop", "project.working_dir": str(self.folder), "project.config_files": str(self.folder / "compose.yml")}
-        known.update({"service": "web", "config-hash": "same"})
+        known["service"] = "web"
         labels = {"com.docker.compose." + name: text for name, text in known.items()}
         return container("web", id="web of " + image, image=image, image_id=image_id, labels=labels, health_command=("check",), **changes)
 
@@ -84,6 +84,8 @@ class Host(FakeDocker):
         return [self.web for container in containers if container.id == self.web.id]
 
     def compose(self, argv: t.Sequence[str], _seconds: float, env: t.Mapping[str, str] | None = None) -> Outcome:
+        if "--dry-run" in argv:
+            return Outcome(0, "", " Container web  %s\n" % ("Recreate" if self.digest == "edited" else "Running"))
         if "--hash" in argv:
             return Outcome(0, "web %s\nother x%s\n" % (self.digest, self.others(dict(env or {}))), "")
         image = "${IMAGE}" if "--no-interpolate" in argv else dict(env or {}).get("IMAGE", self.image_set)
