@@ -117,8 +117,10 @@ def _application(project: Project, composition: Composition, options: Deployment
 def _undo(operation: Operation, project: Project, setting: Setting) -> None:
     """Whatever was made and never started is gone again."""
     with contextlib.suppress(DbopsError, OSError):
-        for container in operation.docker.of_project(project.name, read_project(operation.docker, project).services):
+        made = operation.docker.of_project(project.name, read_project(operation.docker, project).services)
+        for container in made:
             if container.status == "created":
                 operation.docker.remove("container", container.id)
-        setting.take_back()
+        if all(container.status == "created" for container in made):  # else one was started, and is there to be looked at
+            setting.take_back()
         operation.target = resolve(operation.docker, operation.request.target, operation.redactor)

@@ -21,7 +21,12 @@ from ansible_collections.dbops.postgres.plugins.module_utils.engine._inspected i
 from ansible_collections.dbops.postgres.plugins.module_utils.engine._process import Outcome
 from ansible_collections.dbops.postgres.plugins.module_utils.gates._gates import GateOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
-from ansible_collections.dbops.postgres.plugins.module_utils.operations import _deployment, _deployment_start, _deployment_target
+from ansible_collections.dbops.postgres.plugins.module_utils.operations import (
+    _deployment,
+    _deployment_start,
+    _deployment_target,
+    _first_start,
+)
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment import deploy
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_options import ALWAYS, MISSING, DeploymentOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._migration_options import MigrationOptions
@@ -52,6 +57,7 @@ class Host(FakeDocker):
         self.digest = "same"
         self.others: t.Callable[[dict[str, str]], str] = lambda _env: ""
         self.unset = ""
+        self.on_remove: t.Callable[[], None] = lambda: None
         (folder / "compose.yml").write_text("", encoding="utf-8")
         (folder / ".env").write_text("IMAGE=app:v1\n", encoding="utf-8")
         self.web = self.made("app:v1", OLD_ID)
@@ -70,6 +76,10 @@ class Host(FakeDocker):
     def pull(self, name: str, _seconds: float) -> str:
         self.pulled.append(name)
         return self.refused
+
+    def remove(self, kind: str, name: str) -> None:
+        super().remove(kind, name)
+        self.on_remove()
 
     def platform(self) -> str:
         return "linux/amd64"
@@ -92,7 +102,7 @@ class Host(FakeDocker):
         if not image:
             return Outcome(1, "", UNSET % "IMAGE" + " neither an image nor a build context specified")
         unset = UNSET % self.unset if self.unset else ""
-        return Outcome(0, json.dumps({"services": {"web": {"image": image}, "other": {"image": "x"}}}), unset)
+        return Outcome(0, json.dumps({"name": "shop", "services": {"web": {"image": image}, "other": {"image": "x"}}}), unset)
 
 
 def raised(error: DbopsError) -> t.NoReturn:
@@ -404,3 +414,95 @@ def test_a_version_without_any_check_is_deployed_and_said_to_be_unknown(stage: S
 
 def test_what_it_was_asked_is_told(stage: Stage) -> None:
     assert "(it is healthy, 'curl x' succeeds)" in stage.deploy(smoke=Smoke((("curl", "x"),))).summary[0]
+
+
+# --- a project that was never started ---------------------------------------------------------------------------------------
+
+
+class NewBranch(Stage):
+    """The backend has no container; Compose makes one, which is not started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        super().__init__(monkeypatch, folder)
+        self.there: tuple[Container, ...] = ()
+        self.refused = ""
+        monkeypatch.setattr(_first_start, "create_containers", self._create)
+        monkeypatch.setattr(_first_start, "resolve", lambda *_given: replace(self.operation.target, backends=self.there))
+
+    def _create(self, _docker: t.Any, _project: Project, services: t.Sequence[str]) -> str:
+        self.journal.append("create %s of %s" % (", ".join(services), self.host.image_set))
+        if not self.refused:
+            self.host.web = self.host.made(self.host.image_set, NEW_ID, status="created")
+            self.there = (self.host.web,)
+        return self.refused
+
+    def begin(self, check_mode: bool = False, environment: str = "production") -> Operation:
+        super().begin(check_mode, environment)
+        self.operation.target = replace(self.operation.target, backends=self.there)
+        self.host.on_remove = self._removed
+        return self.operation
+
+    def _removed(self) -> None:
+        self.there = ()
+
+
+@pytest.fixture
+def new_branch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> NewBranch:
+    made = NewBranch(monkeypatch, tmp_path)
+    (tmp_path / ".env").write_text("", encoding="utf-8")
+    return made
+
+
+def test_without_a_container_and_a_folder_it_is_said_how_to_go_on(new_branch: NewBranch) -> None:
+    message = failure(new_branch).message
+    assert message.startswith("No container to be deployed: ") and "-e dbops_deploy_project_dir=" in message
+    assert new_branch.journal == []
+
+
+def test_its_containers_are_made_planned_migrated_and_only_then_started(new_branch: NewBranch) -> None:
+    result = new_branch.deploy(project_dir=str(new_branch.folder), services=("web",))
+    assert new_branch.journal == [
+        "create web of app:v2@sha256:55",
+        "space",
+        "backup before_migration",
+        "run",
+        "start app:v2@sha256:55",
+    ]
+    assert result.changed and "To go back to the image before" not in "\n".join(result.summary)
+    assert result.journal["image_before"] == ""
+
+
+def test_where_it_does_not_come_to_the_start_nothing_is_left(new_branch: NewBranch) -> None:
+    new_branch.outcomes, new_branch.schemas = [test_migration.BAD], [BEFORE]
+    assert failure(new_branch, project_dir=str(new_branch.folder), services=("web",)).message.startswith("The migration failed")
+    assert ("container", "web of app:v2@sha256:55") in new_branch.host.removed and new_branch.host.image_set == ""
+    assert new_branch.operation.target.backends == ()
+
+
+def test_one_that_does_not_get_well_is_left_to_be_looked_at(new_branch: NewBranch) -> None:
+    new_branch.troubles = ["no"]
+    message = failure(new_branch, project_dir=str(new_branch.folder), services=("web",)).message
+    assert "There was no version before it, so it was left as it is." in message
+    assert new_branch.host.removed == [] and new_branch.host.image_set == "app:v2@sha256:55"
+
+
+def test_what_compose_refuses_is_told_and_taken_back(new_branch: NewBranch) -> None:
+    new_branch.refused = "network chat not found"
+    message = failure(new_branch, project_dir=str(new_branch.folder), services=("web",)).message
+    assert "could not make the containers" in message and "network chat not found" in message and new_branch.host.image_set == ""
+
+
+def test_check_mode_makes_no_containers(new_branch: NewBranch) -> None:
+    with pytest.raises(DbopsError, match="was never started here"):
+        new_branch.deploy(check_mode=True, project_dir=str(new_branch.folder))
+    assert new_branch.journal == [] and new_branch.host.image_set == ""
+
+
+def test_which_service_is_the_application_has_to_be_known(new_branch: NewBranch) -> None:
+    assert new_branch.deploy(project_dir=str(new_branch.folder)).changed, "one service alone has its image by a variable"
+    assert new_branch.journal[0] == "create web of app:v2@sha256:55"
+
+
+def test_a_folder_without_a_compose_file_is_refused(new_branch: NewBranch) -> None:
+    (new_branch.folder / "compose.yml").unlink()
+    assert "There is no Compose file in" in failure(new_branch, project_dir=str(new_branch.folder)).message
