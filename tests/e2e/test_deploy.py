@@ -116,7 +116,7 @@ def test_what_the_version_before_may_not_live_with_is_said_with_the_way_back(
     shop: Shop, controller: Controller, stack: Stack, production: Server
 ) -> None:
     bad = Version("bad", DROPS.migrate, serve="exit 3")
-    run = deployed(controller, shop, bad, dbops_migrate_approval="never")
+    run = deployed(controller, shop, bad, dbops_migrate_approval="never", dbops_deploy_health_timeout=5)
     assert not run.ok and "is not well either" in run.message
     assert "The database stays migrated, and the version before may not go on with that" in run.message
     assert f"-e dbops_restore_backup={stack.backups(production)[-1]} -e dbops_confirm=restore:chat" in run.message

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from controller import Controller, Run
 from stack import Server, Stack
@@ -59,6 +60,22 @@ class TestLimit:
         inventory = only(stack.preview, stack, tmp_path)
         refused = controller.run(playbook, inventory=inventory, **RESET)
         assert_refused(refused, f"'ansible-playbook {playbook}.yml -l preview'")
+
+    @pytest.mark.parametrize(("batches", "reached"), [(None, 1), ("1,100%", 1), ([2, "100%"], 2), ("100%", 3)], ids=str)
+    def test_the_first_batch_that_fails_is_the_last(
+        self, batches: Any, reached: int, controller: Controller, stack: Stack, tmp_path: Path
+    ) -> None:
+        hosts = {f"chat-{number}": {"dbops_database": f"none_{number}"} for number in range(3)}
+        own = json.loads(json.dumps(yaml.safe_load((stack.inventory / "hosts.yml").read_text(encoding="utf-8"))))["all"]
+        of_production = own["children"]["production"]
+        common = {**own["vars"], **of_production["vars"], **of_production["hosts"]["chat-production"]}
+        (tmp_path / "hosts.yml").write_text(
+            json.dumps({"all": {"vars": common, "children": {"production": {"hosts": hosts}}}}), encoding="utf-8"
+        )
+        given = {} if batches is None else {"dbops_batches": batches}
+        run = controller.run("migrate", "-l", "production", inventory=tmp_path, **given)
+        assert not run.ok
+        assert len({task.host for task in run.of_modules()}) == reached, run.output
 
     def test_a_typing_mistake_is_not_success(self, controller: Controller) -> None:
         refused = controller.run("migrate", "-l", "prodcution")

@@ -427,6 +427,7 @@ class NewBranch(Stage):
         self.there: tuple[Container, ...] = ()
         self.refused = ""
         monkeypatch.setattr(_first_start, "create_containers", self._create)
+        monkeypatch.setattr(self.host, "of_project", lambda *_given: [self.host.web] if self.there else [])
         monkeypatch.setattr(_first_start, "resolve", lambda *_given: replace(self.operation.target, backends=self.there))
 
     def _create(self, _docker: t.Any, _project: Project, services: t.Sequence[str]) -> str:
