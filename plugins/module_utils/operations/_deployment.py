@@ -272,7 +272,10 @@ def _name_of_before(operation: Operation, deployment: Deployment) -> str:
 
 
 def _line_to(operation: Operation, image: str) -> str:
-    return "ansible-playbook deploy.yml -l %s -e dbops_image=%s -e dbops_deploy_pull=missing" % (operation.evidence.host, image)
+    asked = operation.request.target
+    which = " -e dbops_preview_branch=%s" % asked.branch if asked.branch else ""
+    which += " -e dbops_runner_container=%s" % asked.runner_container if asked.runner_container and not asked.branch else ""
+    return "ansible-playbook deploy.yml -l %s%s -e dbops_image=%s -e dbops_deploy_pull=missing" % (operation.evidence.host, which, image)
 
 
 def _what_became_of_the_schema(operation: Operation, facts: t.Mapping[str, t.Any], outlook: Outlook, back: bool) -> str:

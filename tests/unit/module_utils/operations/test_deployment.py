@@ -335,6 +335,13 @@ def test_the_line_back_names_what_was_kept_where_the_tag_has_moved(stage: Stage)
     assert "-e dbops_image=app:dbops-before-shop-web " in "\n".join(stage.deploy().summary)
 
 
+def test_the_line_back_is_for_the_same_branch(stage: Stage) -> None:
+    operation_ = stage.begin()
+    operation_.request = replace(operation_.request, target=replace(operation_.request.target, branch="feature-x"))
+    done = deploy(operation_, DeploymentOptions(MigrationOptions(PlanningOptions(("ent",), image=NEW, gates=GateOptions({}))), settle=0.0))
+    assert "deploy.yml -l chat-production -e dbops_preview_branch=feature-x -e dbops_image=app:v1" in "\n".join(done.summary)
+
+
 def test_a_variable_that_others_hang_on_is_left_alone(stage: Stage) -> None:
     stage.host.others = lambda env: env.get("IMAGE", "")
     result = stage.deploy()
