@@ -32,6 +32,7 @@ checkout.offer_collection()  # whose rules are measured
 import damage  # noqa: E402
 import dataset  # noqa: E402
 import deploys  # noqa: E402
+import fleet  # noqa: E402
 import measure  # noqa: E402
 import offsite_copies  # noqa: E402
 import preview  # noqa: E402
@@ -85,6 +86,7 @@ def _one_size(stack: Stack, controller: Controller, megabytes: int, rounds: int,
         "rehearsal": lambda: rehearsal.rehearsals(stack, controller, rounds, scratch),
         "migrate": lambda: measure.migration(controller),
         "deploy": lambda: deploys.deploys(stack, controller, rounds),
+        "fleet": lambda: fleet.fleet(stack, controller, scratch),
         "blocked": lambda: rehearsal.blocked(stack, controller),
         "risk": lambda: risk.risks(stack, controller),
         "other": lambda: _other_data(stack, controller, megabytes // 2, rounds, scratch),

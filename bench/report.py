@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 #: Key -> the goal, and what it says in English and Japanese. A goal is the most that is good, but for these:
-AT_LEAST = {"corrupt_found", "risk_catalogue_found", "diagnose_found", "reset_success_with_backends"}
+AT_LEAST = {"fleet_50_backup_efficiency", "corrupt_found", "risk_catalogue_found", "diagnose_found", "reset_success_with_backends"}
 FIGURES: dict[str, tuple[float | None, str, str]] = {
     "backup_time_ratio": (
         0.5,
@@ -135,6 +135,12 @@ FIGURES: dict[str, tuple[float | None, str, str]] = {
         "Deploy: users of a service with one container see errors while it is replaced, seconds",
         "デプロイ: コンテナー1つのサービスの利用者が、入れ替えのあいだエラーを見る時間(秒)",
     ),
+    "fleet_50_backup_efficiency": (
+        0.6,
+        "50 databases on five servers of this machine, backed up with five forks: the slowest alone times 50 over five, over the measured time",
+        "この機械の5台のサーバーにある50のデータベースを forks 5 でバックアップ: (最も遅い1つの時間 × 50 ÷ 5) と実測の比",
+    ),
+    "fleet_50_backup_best_seconds": (None, "The same with the best number of forks, seconds", "同じく、最も速い forks の数での時間(秒)"),
     "report_kb": (None, "Report of that rehearsal: one HTML file, kB", "そのリハーサルの報告書: HTML 1ファイル(kB)"),
     "risk_catalogue_found": (
         1,

@@ -122,6 +122,36 @@ def test_rows_that_the_new_order_does_not_allow_are_named_before_anything_is_reb
     assert stack.leftovers() == []
 
 
+def test_odd_things_neither_stop_it_nor_are_passed_over(v2: None, controller: Controller, production: Server) -> None:
+    """Text inside other values, keys that are constants, parts without bounds, a key that sorts otherwise than its column."""
+    production.do(
+        "CREATE TABLE odd (doc jsonb UNIQUE, kind text, hidden text)",
+        "CREATE TYPE person AS (name text, age int)",
+        "CREATE TYPE words AS RANGE (subtype = text)",
+        "CREATE TABLE inside (who person, span words, many person[])",
+        "CREATE INDEX inside_who ON inside (who)",
+        "CREATE INDEX inside_span ON inside (span)",
+        "CREATE INDEX inside_many ON inside (many)",
+        "CREATE UNIQUE INDEX only_one ON odd ((true)) WHERE kind > 'main'",
+        "CREATE INDEX compared ON odd ((ROW(kind, hidden) < ROW('a', 'b')))",
+        "CREATE TABLE alone (name text) PARTITION BY RANGE (name)",
+        "CREATE TABLE alone_rest PARTITION OF alone DEFAULT",
+        'CREATE TABLE bytes (name text COLLATE "C") PARTITION BY RANGE (name COLLATE "default")',
+        "CREATE TABLE bytes_low PARTITION OF bytes FOR VALUES FROM ('a') TO ('zz')",
+        "INSERT INTO bytes VALUES ('B'), ('b')",
+        "INSERT INTO odd (kind) VALUES ('a'), ('a')",
+    )
+    run = controller.run(*RECOLLATE, "--check", dbops_recollate_everything=True)
+    assert run.ok, run.output
+    [chat] = [item for item in run.result()["databases"] if item["database"] == "chat"]
+    assert chat["wrong"] == [] and not chat["unknown"]
+    found = {index["name"] for index in chat["indexes"]}
+    assert found >= {f"public.{name}" for name in ("odd_doc_key", "inside_who", "inside_span", "inside_many", "only_one", "compared")}
+    assert "rows of public.bytes_low in 'chat' lie in the right part" in run.text
+    done = controller.run(*RECOLLATE, dbops_recollate_everything=True)
+    assert done.ok and done.changed, done.output
+
+
 def test_one_that_cannot_be_rebuilt_is_named_and_the_version_stays_the_old_one(shop: Server, controller: Controller) -> None:
     shop.do("CREATE FUNCTION fails(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$")
     shop.do("CREATE INDEX shop_fails ON shop (fails(name))", MOVED, "ALTER TABLE shop DROP CONSTRAINT shop_code_check")

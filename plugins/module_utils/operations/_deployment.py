@@ -259,13 +259,16 @@ def _told(operation: Operation, ready: Ready, started: Started) -> list[str]:
     else:
         line = line_to_start(deployment.project, deployment.services)
         told.append("The image stands in '%s' now. By hand, start it with: %s" % (deployment.setting.path, line))
-    if deployment.replaced:
-        told.append("To go back to the image before: %s" % _line_to(operation, _name_of_before(operation, deployment)))
-    return told
+    back = _name_of_before(operation, deployment) if deployment.replaced else ""
+    return told + (["To go back to the image before: %s" % _line_to(operation, back)] if back else [])
 
 
 def _name_of_before(operation: Operation, deployment: Deployment) -> str:
+    """Empty where nothing else was there, as far as is known."""
     docker, before = operation.docker, deployment.image_before
+    if before.image_id == deployment.image.id:
+        good = deployment.kept_name(deployment.services[0], well=True)
+        return good if docker.has_image(good) else ""
     if docker.has_image(before.image) and docker.image(before.image).id == before.image_id:
         return before.image
     return deployment.kept_name(deployment.services[0])  # its tag has moved on

@@ -47,8 +47,9 @@ def start(operation: Operation, deployment: Deployment) -> Started:
 
 
 def _keep_images(operation: Operation, deployment: Deployment) -> None:
+    """One that is deployed anew, since only its files have changed, is not what was there before it."""
     for service, container in deployment.before().items():
-        if operation.docker.has_image(container.image_id):
+        if operation.docker.has_image(container.image_id) and container.image_id != deployment.image.id:
             operation.docker.tag(container.image_id, deployment.kept_name(service))
 
 
@@ -86,7 +87,7 @@ def _set_images_before(operation: Operation, deployment: Deployment) -> Project:
     if all(_means(operation, named.get(name, ""), container.image_id) for name, container in before.items()):
         return project
     kept = {name: deployment.kept_name(name) for name in before}
-    if len({container.image_id for container in before.values()}) == 1:
+    if setting.variable and len({container.image_id for container in before.values()}) == 1:
         again = setting_of(project, deployment.described, next(iter(kept.values())), deployment.variable)
     else:
         again = in_compose_file(project, kept)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operation._operatio
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._deployment_options import DeploymentOptions
 from ansible_collections.dbops.postgres.plugins.module_utils.operations._image import fetch_image
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError
+
+#: A tag that a deploy has kept an image by.
+_KEPT = re.compile(r":dbops-(?:before|unwell)-[^/]*$")
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def find_deployment(operation: Operation, options: DeploymentOptions) -> Deploym
             "The files of Compose project '%s' have changed since its containers were started: the new ones are started as they are now."
             % project.name
         )
-    well = not _health.sick(docker, replaced)
+    well = all(container.running for container in replaced) and not _health.sick(docker, replaced)
     return Deployment(
         image,
         exact,
@@ -143,6 +147,9 @@ def _fetch(operation: Operation, reference: str, options: DeploymentOptions) -> 
     fetch_image(operation, reference, options.pull, options.pull_timeout)
     image = docker.image(reference)
     exact = pinned(image, reference)
+    if exact == reference and _KEPT.search(reference):  # that name will be given to the image that runs now
+        exact = "%s:dbops-back-%s" % (repository_of(reference), image.id.rpartition(":")[2][:12])
+        docker.tag(image.id, exact)
     if before and before != image.id and exact != reference:
         docker.tag(before, reference)
     return image, exact

@@ -12,8 +12,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict, dataclass, field, replace
 
+from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
+from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql, told_refusals
 from ansible_collections.dbops.postgres.plugins.module_utils.server._text_order import TextIndex, TextOrder, leftovers, read_text_order
 from ansible_collections.dbops.postgres.plugins.module_utils.text._errors import DbopsError, Refused, ServerError
@@ -21,7 +23,14 @@ from ansible_collections.dbops.postgres.plugins.module_utils.text._measure impor
 
 STOP, SKIP = "stop", "skip"
 
-_DATABASES = "SELECT datname, datallowconn FROM pg_database ORDER BY datname = 'template1', datname = 'postgres', datname"
+CLOSED = "it takes no connections"
+
+#: The last column: whether its own locale is one that sorts otherwise than by bytes.
+_DATABASES = """
+SELECT datname, datallowconn, (datcollate NOT IN ('C', 'POSIX') OR coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'i')
+    AND coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') <> 'b'
+FROM pg_database d ORDER BY datname = 'template1', datname = 'postgres', datname
+"""
 
 
 @dataclass(frozen=True)
@@ -35,17 +44,29 @@ class RecollationOptions:
 
 @dataclass(frozen=True)
 class Standing:
-    """One database of the server. ``recorded``, ``actual``: versions of its own collation; ``unknown``: why it was not looked into."""
+    """One database of the server. ``recorded``, ``actual``: versions of its own collation; ``unknown``: why it was not looked into; ``sorts``: whether
+    its own locale is one that sorts otherwise than by bytes."""
 
     database: str
     recorded: str
     actual: str
     order: TextOrder = field(default_factory=TextOrder)
     unknown: str = ""
+    sorts: bool = True
 
     @property
     def differs(self) -> bool:
-        return bool(self.recorded and self.actual) and self.recorded != self.actual
+        """Also where the library of now tells no version: it is another one then."""
+        return bool(self.recorded) and self.recorded != self.actual
+
+    @property
+    def notable(self) -> bool:
+        return self.differs and bool(self.actual)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody has noted by what it was sorted."""
+        return self.sorts and not self.recorded and self.database != "template0"
 
     @property
     def indexes(self) -> list[TextIndex]:
@@ -55,11 +76,12 @@ class Standing:
 
     def statements(self) -> list[str]:
         """What is done there, in order. Where a row is wrong the versions stay the old ones, to say so."""
-        found = [index.statement for index in self.indexes]
+        found = ["DROP INDEX CONCURRENTLY %s" % name for name in self.order.leftovers]
+        found += [index.statement for index in self.indexes]
         if self.unknown or self.order.wrong:
             return found
         found += ["ALTER COLLATION %s REFRESH VERSION" % name for name in self.order.collations]
-        return found + ([_refresh(self.database)] if self.differs else [])
+        return found + ([_refresh(self.database)] if self.notable else [])
 
     def facts(self) -> dict[str, t.Any]:
         indexes = [{**asdict(index), "concurrently": not index.exclusion} for index in self.order.indexes]
@@ -85,7 +107,9 @@ def recollate(operation: Operation, options: RecollationOptions) -> Result:
     :raises DbopsError: where something could not be rebuilt; the rest was.
     """
     operation.enter("recollate: look")
-    standings = [_look(operation, name, open_to_all, options) for name, open_to_all in rows(operation.maintenance, _DATABASES)]
+    standings = [
+        _look(operation, name, open_to_all, sorts, options) for name, open_to_all, sorts in rows(operation.maintenance, _DATABASES)
+    ]
     _warn(operation, standings, options)
     _require_right_rows(operation, standings, options)
     todo = {standing.database: standing.statements() for standing in standings}
@@ -110,11 +134,14 @@ def recollate(operation: Operation, options: RecollationOptions) -> Result:
 # --- looking ------------------------------------------------------------------------------------------------------------
 
 
-def _look(operation: Operation, database: str, open_to_all: bool, options: RecollationOptions) -> Standing:
+def _look(operation: Operation, database: str, open_to_all: bool, sorts: bool, options: RecollationOptions) -> Standing:
     version = collation_version(operation.maintenance, database)
-    known = Standing(database, version.recorded, version.actual)
+    known = Standing(database, version.recorded, version.actual, sorts=sorts)
+    others = _others(operation, database)
+    if others:
+        return replace(known, unknown=others)
     if not open_to_all:  # in template0 is nothing that anybody has made
-        return known if database == "template0" else replace(known, unknown="it takes no connections")
+        return known if database == "template0" else replace(known, unknown=CLOSED)
     try:
         with operation.session(database, read_only=True) as connection, told_refusals(connection):
             return replace(known, order=read_text_order(connection, known.differs, options.everything))
@@ -122,19 +149,46 @@ def _look(operation: Operation, database: str, open_to_all: bool, options: Recol
         return replace(known, unknown=error.message)
 
 
+def _others(operation: Operation, database: str) -> str:
+    """Why a database of the same server is not this run's: it is somebody's production, or somebody works on it."""
+    if database == operation.database:
+        return ""
+    if operation.request.environment != PRODUCTION and database in operation.evidence.production_databases:
+        return "it is marked production, and this run is not for production"
+    holder = read_holder(operation.maintenance, database)
+    return "another operation is at work there: %s" % holder if holder else ""
+
+
 def _warn(operation: Operation, standings: t.Sequence[Standing], options: RecollationOptions) -> None:
+    anything = options.everything or any(standing.statements() for standing in standings)
     for standing in standings:
         if standing.unknown and standing.database == operation.database:
             raise DbopsError("Database '%s' could not be looked into: %s" % (standing.database, standing.unknown))
-        if standing.unknown and (standing.differs or options.everything):
+        if standing.unknown and (anything or standing.differs or standing.unknown != CLOSED):
             operation.warnings.append(
-                "Database '%s' was not looked into: %s. What sorts text there is of the old order; where an undo brings it back, run this again."
+                "Database '%s' was not looked into: %s. What sorts text there is of the old order, as far as anything is; run this again for it."
                 % (standing.database, standing.unknown.rstrip("."))
             )
-    if operation.server.major < 15 and not options.everything:
+        for name in standing.order.invalid:
+            operation.warnings.append(
+                "Index %s in '%s' is invalid, left by a build that failed, and was left as it is." % (name, standing.database)
+            )
+        for name in standing.order.not_asked:
+            operation.warnings.append(
+                "Whether rows of %s in '%s' lie in the right part of the table could not be asked: its key has another collation than its column."
+                % (name, standing.database)
+            )
+        if standing.differs and not standing.actual:
+            operation.warnings.append(
+                "The library of this image tells no version, so none can be noted for '%s': what is rebuilt now is not known to be so later."
+                % standing.database
+            )
+    silent = [standing.database for standing in standings if standing.silent]
+    if silent and not options.everything:
         operation.warnings.append(
-            "PostgreSQL %d does not note how a database's own collation sorted when it was made, so whether that has changed is not known. After a"
-            " change of the image's C library, rebuild all that sorts text: -e dbops_recollate_everything=true" % operation.server.major
+            "How the own collation of %s sorted when it was made is not noted (PostgreSQL 14, and libraries that tell no version), so whether that has"
+            " changed is not known. After a change of the image's C library, rebuild all that sorts text: -e dbops_recollate_everything=true"
+            % ", ".join("'%s'" % name for name in silent[:5])
         )
 
 
@@ -165,8 +219,10 @@ def _require_right_rows(operation: Operation, standings: t.Sequence[Standing], o
 def _carry_out(operation: Operation, standing: Standing) -> list[str]:
     """Returns a sentence for each that failed; the versions are only noted where none did."""
     failures: list[str] = []
-    if standing.order.indexes or standing.order.collations:
+    if standing.order.indexes or standing.order.collations or standing.order.leftovers:
         with operation.session(standing.database) as connection, told_refusals(connection):
+            for name in standing.order.leftovers:
+                attempt(connection, "DROP INDEX CONCURRENTLY " + name)
             for index in standing.indexes:
                 failures += _rebuild(connection, standing.database, index)
             tables = dict.fromkeys(index.table for index in standing.order.indexes)
@@ -176,7 +232,7 @@ def _carry_out(operation: Operation, standing: Standing) -> list[str]:
                 for name in standing.order.collations:
                     refused = attempt(connection, "ALTER COLLATION %s REFRESH VERSION" % name)
                     failures += ["Collation %s in '%s': %s." % (name, standing.database, _line(refused))] if refused else []
-    if standing.differs and not failures and not standing.order.wrong and not standing.unknown:
+    if standing.notable and not failures and not standing.order.wrong and not standing.unknown:
         refused = attempt(
             operation.maintenance, sql.SQL("ALTER DATABASE {} REFRESH COLLATION VERSION").format(sql.Identifier(standing.database))
         )
@@ -187,7 +243,7 @@ def _carry_out(operation: Operation, standing: Standing) -> list[str]:
 def _rebuild(connection: t.Any, database: str, index: TextIndex) -> list[str]:
     execute(connection, "SET lock_timeout = %s" % ("'5s'" if index.exclusion else "0"))
     refused = attempt(connection, index.statement)
-    for name in leftovers(connection, index):
+    for name in leftovers(connection) if refused else []:
         attempt(connection, "DROP INDEX CONCURRENTLY " + name)
     return ["Index %s in '%s': %s." % (index.name, database, _line(refused))] if refused else []
 
@@ -234,6 +290,6 @@ def _by_database(standings: t.Sequence[Standing]) -> list[str]:
 
 def _not_looked_at() -> list[str]:
     return [
-        "Not looked at: values that a program has stored in an order of its own, materialized views, and replicas of another image, which sort by their own"
-        " library."
+        "Not looked at: materialized views, stored generated columns, checks of domains and those that call functions, and replicas of another image, which"
+        " sort by their own library."
     ]

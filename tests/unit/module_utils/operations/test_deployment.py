@@ -342,6 +342,38 @@ def test_the_line_back_is_for_the_same_branch(stage: Stage) -> None:
     assert "deploy.yml -l chat-production -e dbops_preview_branch=feature-x -e dbops_image=app:v1" in "\n".join(done.summary)
 
 
+def test_a_kept_image_is_deployed_by_a_name_that_is_not_given_away(stage: Stage) -> None:
+    """The line back names the tag that will be given to the image of now."""
+    kept = "app:dbops-before-shop-web"
+    stage.host.images[kept] = stage.host.images["sha256:older"] = Image("sha256:older", {}, (), {}, platform="linux/amd64")
+    assert stage.deploy(image=kept, pull=MISSING).changed
+    assert stage.host.image_set == "app:dbops-back-older" and stage.host.images["app:dbops-back-older"].id == "sha256:older"
+    assert stage.host.images[kept].id == OLD_ID, "the way back from there"
+
+
+def test_a_redeploy_of_edited_files_does_not_take_the_place_of_the_version_before(stage: Stage) -> None:
+    stage.plan, stage.host.digest = EMPTY, "edited"
+    stage.host.web = stage.host.made("app:v2@sha256:55", NEW_ID)
+    stage.host.images["app:dbops-before-shop-web"] = stage.host.images[OLD_ID]
+    assert "-e dbops_image=app:dbops-before-shop-web " in "\n".join(stage.deploy().summary)
+    assert stage.host.images["app:dbops-before-shop-web"].id == OLD_ID
+
+
+def test_one_that_has_ended_was_not_well(stage: Stage) -> None:
+    stage.plan = EMPTY
+    stage.host.web = stage.host.made("app:v1", OLD_ID, status="exited")
+    stage.deploy()
+    assert "app:dbops-before-shop-web" not in stage.host.images and stage.host.images["app:dbops-unwell-shop-web"].id == OLD_ID
+
+
+def test_the_way_back_does_not_touch_the_variable_that_was_left_alone(stage: Stage) -> None:
+    stage.host.others, stage.troubles = (lambda env: env.get("IMAGE", "")), ["no"]
+    stage.host.images["app:v1"] = stage.host.images[NEW_ID]
+    failure(stage)
+    assert stage.host.image_set == "app:v1"
+    assert "app:dbops-before-shop-web" in (stage.folder / "compose.dbops-image.yml").read_text(encoding="utf-8")
+
+
 def test_a_variable_that_others_hang_on_is_left_alone(stage: Stage) -> None:
     stage.host.others = lambda env: env.get("IMAGE", "")
     result = stage.deploy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -33,22 +34,28 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
         self.orders = {"chat": TextOrder(True, ("public.moved",), (EXCLUSION, KEY), ()), "postgres": TextOrder(), "template1": TextOrder()}
-        self.databases = [("chat", True), ("old", False), ("postgres", True), ("template1", True), ("template0", False)]
+        self.databases = [
+            ("chat", True, True),
+            ("old", False, True),
+            ("postgres", True, True),
+            ("template1", True, True),
+            ("template0", False, True),
+        ]
         self.differs = True
+        self.recorded: str | None = None
+        self.actual = "2.36"
         self.answers: dict[str, t.Any] = {}
         self.major = 17
         monkeypatch.setattr(_recollation, "read_text_order", self._read)
-        monkeypatch.setattr(
-            _recollation, "leftovers", lambda _connection, index: [index.name + "_ccnew"] if index.name in self.left else []
-        )
+        monkeypatch.setattr(_recollation, "leftovers", lambda _connection: self.left)
         self.left: list[str] = []
 
     def _read(self, connection: t.Any, default: bool, everything: bool) -> TextOrder:
         return self.orders[connection.database]
 
     def begin(self, check_mode: bool = False) -> Operation:
-        recorded = "2.31" if self.differs else "2.36"
-        answers = {"datallowconn": self.databases, "datcollversion": [(recorded, "2.36")], **self.answers}
+        recorded = ("2.31" if self.differs else "2.36") if self.recorded is None else self.recorded
+        answers = {"datallowconn": self.databases, "datcollversion": [(recorded, self.actual)], **self.answers}
         self.maintenance = FakeConnection(answers)
         self.sessions: dict[str, FakeConnection] = {}
         self.operation = operation(self.folder, self.maintenance, risk=Risk.FORWARD, check_mode=check_mode)
@@ -127,20 +134,54 @@ def test_the_rest_may_be_rebuilt_and_the_version_stays_the_old_one(stage: Stage)
 
 
 def test_one_that_cannot_be_rebuilt_is_named_and_what_it_left_is_gone(stage: Stage) -> None:
-    stage.answers["REINDEX INDEX CONCURRENTLY"], stage.left = psycopg2.Error("it fails\nCONTEXT: x"), [KEY.name]
+    stage.answers["REINDEX INDEX CONCURRENTLY"], stage.left = psycopg2.Error("it fails\nCONTEXT: x"), [KEY.name + "_ccnew"]
     with pytest.raises(DbopsError, match=r"Index public.users_name_key in 'chat': it fails. The rest is done"):
         stage.recollate()
     assert stage.sessions["chat"].said("DROP INDEX CONCURRENTLY public.users_name_key_ccnew")
     assert not stage.sessions["chat"].said("REFRESH")
 
 
-def test_before_15_it_is_said_that_it_is_not_known(stage: Stage) -> None:
-    stage.major, stage.differs, stage.orders["chat"] = 14, False, TextOrder()
+def test_where_nobody_has_noted_it_it_is_said_that_it_is_not_known(stage: Stage) -> None:
+    """Nor where the library told no version, as that of Alpine."""
+    stage.recorded, stage.orders["chat"] = "", TextOrder()
     stage.recollate()
-    assert "-e dbops_recollate_everything=true" in stage.operation.warnings[0]
+    [warning] = stage.operation.warnings
+    assert (
+        warning.startswith("How the own collation of 'chat', 'old', 'postgres', 'template1' sorted")
+        and "-e dbops_recollate_everything=true" in warning
+    )
 
 
 def test_its_own_database_has_to_be_looked_into(stage: Stage) -> None:
-    stage.databases[0] = ("chat", False)
+    stage.databases[0] = ("chat", False, True)
     with pytest.raises(DbopsError, match="'chat' could not be looked into: it takes no connections"):
         stage.recollate()
+
+
+def test_a_library_that_tells_no_version_is_another_one_and_nothing_can_be_noted(stage: Stage) -> None:
+    stage.actual = ""
+    assert stage.recollate().changed
+    assert not stage.maintenance.said("REFRESH") and stage.sessions["chat"].said("REINDEX")
+    assert "The library of this image tells no version, so none can be noted for 'chat'" in "\n".join(stage.operation.warnings)
+
+
+def test_what_a_killed_run_has_left_is_dropped_first(stage: Stage) -> None:
+    stage.orders["chat"] = TextOrder(True, (), (KEY,), (), ("public.users_name_key_ccnew",), ("public.broken",), ("public.odd",))
+    result = stage.recollate()
+    assert "DROP INDEX CONCURRENTLY public.users_name_key_ccnew;\nREINDEX" in (result.diff or {})["prepared"]
+    done = [said for said in stage.sessions["chat"].statements if "INDEX" in said]
+    assert done == ["DROP INDEX CONCURRENTLY public.users_name_key_ccnew", KEY.statement]
+    told = "\n".join(stage.operation.warnings)
+    assert "Index public.broken in 'chat' is invalid" in told and "rows of public.odd in 'chat' lie in the right part" in told
+
+
+def test_others_who_are_at_work_and_somebodys_production_are_left_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_recollation, "read_holder", lambda _connection, name: "restore by ann" if name == "postgres" else None)
+    begun = stage.begin()
+    begun.request = replace(begun.request, environment="preview")
+    begun.evidence = replace(begun.evidence, production_databases=("template1",))
+    recollate(begun, RecollationOptions())
+    assert sorted(stage.sessions) == ["chat"]
+    told = "\n".join(begun.warnings)
+    assert "'postgres' was not looked into: another operation is at work there: restore by ann" in told
+    assert "'template1' was not looked into: it is marked production" in told
