@@ -104,12 +104,13 @@ def fill(name: str) -> None:
         for number in range(DATABASES):
             cursor.execute(f"CREATE DATABASE app_{number}")
     for number in range(DATABASES):
-        with contextlib.closing(psycopg2.connect(dbname=f"app_{number}", **place)) as own, own, own.cursor() as cursor:
-            text = "string_agg(md5(random()::text || id), '')"
-            cursor.execute(
-                f"CREATE TABLE large AS SELECT id, {text} FROM generate_series(1, {ROWS}) id, generate_series(1, 32) GROUP BY id"
-            )
-            cursor.execute("ALTER TABLE large ADD PRIMARY KEY (id)")
+        with contextlib.closing(psycopg2.connect(dbname=f"app_{number}", **place)) as own:
+            own.autocommit = True
+            with own.cursor() as cursor:
+                text = "string_agg(md5(random()::text || id), '')"
+                numbers = f"generate_series(1, {ROWS}) id, generate_series(1, 32)"
+                cursor.execute(f"CREATE TABLE large AS SELECT id, {text} FROM {numbers} GROUP BY id")
+                cursor.execute("ALTER TABLE large ADD PRIMARY KEY (id)")
 
 
 def inventory(stack: Stack, names: list[str], folder: Path) -> list[str]:
