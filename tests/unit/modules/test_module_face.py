@@ -442,3 +442,14 @@ def test_only_what_reads_may_examine(stage: Stage, monkeypatch: pytest.MonkeyPat
     given = {"container": "c", "database": "chat", "backup_dir": str(stage.folder)}
     with patch_module_args(given), pytest.raises(ValueError, match="more than read"):
         backup.main()
+
+
+def test_where_a_run_is_is_printed_without_anything_that_may_have_to_be_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that ends in that very moment removes what Ansible's own modules are loaded from; the answer must not need them."""
+    monkeypatch.setattr(_module.DbopsModule, "exit_json", None)
+    with pytest.raises(SystemExit) as ended:
+        _module._print_following({"token": "t1", "alive": True})
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out) == {"changed": False, "following": {"token": "t1", "alive": True}}
