@@ -10,7 +10,8 @@ const [library, workflow] = process.argv.slice(2);
 const { createLinter } = await import(pathToFileURL(library));
 const lint = await createLinter();
 const text = readFileSync(workflow, "utf8");
-const found = lint(text, workflow);
+// The package is older than this scope (https://docs.github.com/en/actions/how-tos/secure-your-work/use-artifact-attestations).
+const found = lint(text, workflow).filter(({ message }) => !message.startsWith('unknown permission scope "attestations"'));
 for (const { line, column, kind, message } of found) {
   console.log(`${workflow}:${line}:${column}: ${message} [${kind}]`);
 }
