@@ -15,6 +15,7 @@ from ansible_collections.dbops.postgres.plugins.module_utils.operations._plannin
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._observation import STRONG_LOCKS
 from ansible_collections.dbops.postgres.plugins.module_utils.sandbox._plan import Plan
 from ansible_collections.dbops.postgres.plugins.module_utils.server import _vitals
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql
 from ansible_collections.dbops.postgres.plugins.module_utils.server._sequences import read_sequences
 from ansible_collections.dbops.postgres.plugins.module_utils.server._statements import without_literals
@@ -131,7 +132,8 @@ def look_afterwards(operation: Operation, planned: Planned, watched: Watched, be
         if analyze and wanted:
             execute(connection, "SET lock_timeout = '5s'")
             execute(connection, "SET statement_timeout = '5min'")
-            analyzed = [name for name in wanted if _analyze(connection, name)]
+            with in_force(connection):  # an index may call functions that name no schema
+                analyzed = [name for name in wanted if _analyze(connection, name)]
         unvalidated = [statement for (statement,) in rows(connection, _UNVALIDATED)]
         invalid = _vitals.invalid_indexes(connection)
         sequences = _gone_back(before.sequences, read_sequences(connection), planned.plan)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._guard import PRODUCTION
 from ansible_collections.dbops.postgres.plugins.module_utils.operation._operation import Operation, Result
 from ansible_collections.dbops.postgres.plugins.module_utils.server._collation import collation_version
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
 from ansible_collections.dbops.postgres.plugins.module_utils.server._lock import read_holder
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import attempt, execute, rows, sql, told_refusals
 from ansible_collections.dbops.postgres.plugins.module_utils.server._text_order import TextIndex, TextOrder, leftovers, read_text_order
@@ -223,11 +224,11 @@ def _carry_out(operation: Operation, standing: Standing) -> list[str]:
         with operation.session(standing.database) as connection, told_refusals(connection):
             for name in standing.order.leftovers:
                 attempt(connection, "DROP INDEX CONCURRENTLY " + name)
-            for index in standing.indexes:
-                failures += _rebuild(connection, standing.database, index)
-            tables = dict.fromkeys(index.table for index in standing.order.indexes)
-            for table in tables:  # what the planner knows of the order of values is of the old one
-                attempt(connection, "ANALYZE " + table)
+            with in_force(connection):  # expressions may call functions that name no schema
+                for index in standing.indexes:
+                    failures += _rebuild(connection, standing.database, index)
+                for table in dict.fromkeys(index.table for index in standing.order.indexes):
+                    attempt(connection, "ANALYZE " + table)  # what the planner knows of the order of values is of the old one
             if not failures and not standing.order.wrong:
                 for name in standing.order.collations:
                     refused = attempt(connection, "ALTER COLLATION %s REFRESH VERSION" % name)

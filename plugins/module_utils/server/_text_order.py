@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.dbops.postgres.plugins.module_utils.server._function_paths import in_force
 from ansible_collections.dbops.postgres.plugins.module_utils.server._postgres import execute, rows, sql, transaction, value
 
 if t.TYPE_CHECKING:
@@ -218,8 +219,8 @@ def _duplicates(connection: Connection, indexes: t.Iterable[TextIndex]) -> t.Ite
 
 
 def _doubting(connection: Connection, query: str, *parts: str) -> tuple[t.Any, ...]:
-    """The first row. ``parts``: names and expressions as the server itself has written them."""
-    with transaction(connection):
+    """The first row. ``parts``: names and expressions as the server itself has written them, which may call functions that name no schema."""
+    with in_force(connection), transaction(connection):
         for setting in _DOUBTING:
             execute(connection, "SET LOCAL %s = off" % setting)
         return rows(connection, sql.SQL(query).format(*map(sql.SQL, parts)))[0]
