@@ -103,7 +103,7 @@ class TestContainers:
     @pytest.mark.long
     def test_an_image_that_is_not_there(self, controller: Controller) -> None:
         refused = controller.run("migrate", "-l", "production", dbops_migrate_image="chat-backend:no-such-version")
-        assert_told(refused, "Image 'chat-backend:no-such-version' is not on this host", "docker pull")
+        assert_told(refused, "Image 'chat-backend:no-such-version' could not be pulled", "docker login")
 
 
 class TestEngine:

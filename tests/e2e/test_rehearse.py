@@ -186,7 +186,7 @@ def test_without_a_right_backup_it_says_how_to_come_by_one(v1: None, controller:
     refused("dbops_rehearse_memory is a size from 256m on", dbops_rehearse_backup=name, dbops_rehearse_memory="much")
     refused("dbops_rehearse_max_wal is a size", dbops_rehearse_backup=name, dbops_rehearse_max_wal="much")
     refused("in dbops_rehearse_smoke is no command", dbops_rehearse_backup=name, dbops_rehearse_smoke=["'half"])
-    refused("Image 'chat-backend:nowhere' is not on this host", dbops_rehearse_backup=name, dbops_image="chat-backend:nowhere")
+    refused("Image 'chat-backend:nowhere' could not be pulled", dbops_rehearse_backup=name, dbops_image="chat-backend:nowhere")
     checked = controller.run("rehearse", "-l", "production", "--check", dbops_rehearse_backup=name)
     assert checked.ok and f"Would restore backup '{name}'" in checked.summary, checked.output
     assert f"rehearsal-{production.database}.json" not in "".join(stack.backup_files(production))

@@ -29,8 +29,11 @@ if t.TYPE_CHECKING:
 #: An event trigger in an archive's table of contents, and what is said of one.
 _EVENT_TRIGGER = re.compile(r"^\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
-#: Before an error. Two workers that fail at once write into each other's line: ``pg_restore:pg_restore:  error: ...``.
-_SAID = r"^(?:pg_restore:\s*)+(?:error:\s*)+"
+#: Before an error. Two workers that fail at once write into each other's lines, each piece by itself: ``error: pg_restore:COPY failed ...``.
+_SAID = r"^\s*(?:pg_restore:\s*|error:\s*)+"
+
+#: What is left of an error where nothing more can be read.
+_WORKER_DIED = "a worker process died unexpectedly"
 
 #: What failed, and the statement below it; rows that did not go in have no statement.
 _REFUSED = re.compile(_SAID + r"could not execute query: ERROR:\s*(.+)$")
@@ -99,7 +102,8 @@ def load_all_that_goes(tools: ToolBox, folder: str, new: NewDatabase, jobs: int,
         return Loaded()
     except DbopsError as error:
         output = str(error.details.get("output", ""))
-        if not failures_in(output) or _NOT_OF_AN_OBJECT.search(output):
+        understood = failures_in(output) or (_WORKER_DIED in output and "ERROR:" in output)
+        if not understood or _NOT_OF_AN_OBJECT.search(output):
             raise
         first_try = error.message
     new.renew()

@@ -157,12 +157,23 @@ def test_many_failures_are_counted(tmp_path: Path) -> None:
     assert len(failures) == 21 and failures[-1] == "10 further objects could not be restored"
 
 
-@pytest.mark.parametrize("said", ["pg_restore: error: ", "pg_restore:pg_restore:  error: ", "pg_restore: pg_restore: error: error: "])
+@pytest.mark.parametrize(
+    "said",
+    ["pg_restore: error: ", "pg_restore:pg_restore:  error: ", "pg_restore: pg_restore: error: error: ", "error: pg_restore:", " error: "],
+)
 def test_two_workers_that_fail_at_once_are_understood(said: str) -> None:
     """They write into each other's line."""
     output = said + 'COPY failed for table "abridgements": ERROR:  function shorter(text) does not exist\nHINT:  No function matches'
     assert failures_in(output) == ["the rows of table abridgements could not be restored: function shorter(text) does not exist"]
     assert ToolOutput(Progress()).keep(output.splitlines()[0]), "it is no progress"
+
+
+def test_an_error_that_nothing_can_be_read_of_is_tried_the_second_way(tmp_path: Path) -> None:
+    garbled = "pg_restore:pg_rERROR:  function x does not existestore: error\npg_restore: error: a worker process died unexpectedly\n"
+    docker, building = FakeDocker(), Building(180000)
+    docker.outcomes = [Outcome(1, "", garbled)]
+    assert load_all_that_goes(tools(tmp_path, docker), "/work", building.new(), 2).failures == ()
+    assert building.renewed == 1
 
 
 def test_only_what_failed_is_read_from_the_output() -> None:
