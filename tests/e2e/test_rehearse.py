@@ -18,7 +18,7 @@ from browser import look_at
 from controller import Controller
 from faults import Hand, journal, left_behind, stop_in
 from runners import psql
-from stack import Server, Stack, command, wait_until
+from stack import Server, Stack, unused_volumes, wait_until
 
 
 @pytest.fixture
@@ -35,11 +35,6 @@ def record(stack: Stack, server: Server) -> dict[str, Any]:
     assert stack.as_deploy(f"stat -c %a {path}").stdout.strip() == "600"
     found: dict[str, Any] = json.loads(stack.as_deploy(f"cat {path}").stdout)
     return found
-
-
-def unused_volumes() -> set[str]:
-    """What a container has left that is gone; other stacks may work on the same engine."""
-    return set(command("docker", "volume", "ls", "--quiet", "--filter", "dangling=true").stdout.split())
 
 
 @pytest.mark.core

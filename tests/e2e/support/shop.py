@@ -144,7 +144,7 @@ class Shop:
     def down(self) -> None:
         found = command("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}").stdout.split()
         if found:
-            command("docker", "rm", "--force", *found)
+            command("docker", "rm", "--force", "--volumes", *found)
         images = command("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
         mine = [name for name in images if name.startswith((f"{self.project}:", f"{self.repository or self.project}:"))]
         if mine:

@@ -306,6 +306,11 @@ class Stack:
         }
 
 
+def unused_volumes() -> set[str]:
+    """What a container has left that is gone; other stacks may work on the same engine."""
+    return set(command("docker", "volume", "ls", "--quiet", "--filter", "dangling=true").stdout.split())
+
+
 @contextlib.contextmanager
 def provide(name: str, major: int) -> Iterator[Stack]:
     """The stack of that name: one that runs already, or one for as long as it is needed."""
